@@ -1,0 +1,82 @@
+# greengate: the two commands are `make demo` and `make test`.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+GO       ?= go
+FUZZTIME ?= 3s
+TARGETS  := linux/amd64 linux/arm64 linux/arm/7 linux/arm/6
+PROGRAMS := gated gatectl gatehub gatesim
+export CGO_ENABLED := 0
+
+# The race detector needs a C compiler; a machine without one is told so.
+HAVE_CC := $(shell command -v $${CC:-gcc} 2>/dev/null)
+
+.PHONY: help build demo test check unit unit32 fuzz cross bench screenshots notices clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+build: ## the four programs, in bin/
+	@mkdir -p bin
+	@echo "building $(PROGRAMS)"
+	@$(GO) build -trimpath -ldflags '-s -w' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+
+demo: build ## a hub, a gate and a queue of people, on this machine (DEMO_ONCE=1: ends by itself)
+	@bin/gatesim demo $(if $(DEMO_ONCE),-once)
+
+test: check unit unit32 cross fuzz clean-tree ## everything that needs no special machine
+	@echo "make test: all passed"
+
+check: ## gofmt, vet, staticcheck, go.mod, notices
+	@echo "== gofmt, vet, staticcheck"
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$bad" ] || { echo "gofmt: $$bad"; exit 1; }
+	@$(GO) vet ./...
+	@$(GO) tool staticcheck ./...
+	@$(GO) mod tidy -diff
+	@$(GO) mod verify
+	@deploy/notices -check
+
+unit: ## all tests, with the race detector where there is a C compiler
+ifneq ($(HAVE_CC),)
+	@echo "== tests, with the race detector"
+	@CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+else
+	@echo "== tests (no C compiler here: without the race detector)"
+	@$(GO) test -timeout 15m ./...
+endif
+
+unit32: ## the parsers, the lane and the store as 32-bit programs
+ifeq ($(shell $(GO) env GOHOSTARCH),amd64)
+	@echo "== tests, 32-bit"
+	@GOARCH=386 $(GO) test -short -timeout 10m ./pass/... ./gate/... ./store/... ./scanner/... ./gpio/... ./sync/upload/... ./sync/enrol/...
+else
+	@echo "== tests, 32-bit: skipped, this machine does not run 386 programs"
+endif
+
+fuzz: ## each fuzz target for FUZZTIME (default 3s)
+	@echo "== fuzz, $(FUZZTIME) a target"
+	@GO="$(GO)" deploy/fuzz $(FUZZTIME)
+
+cross: ## the programs of a gate and a hub for every target, without cgo
+	@for t in $(TARGETS); do \
+	  IFS=/ read -r os arch arm <<<"$$t"; echo "== build $$t"; \
+	  GOOS=$$os GOARCH=$$arch GOARM=$$arm $(GO) build -trimpath -ldflags '-s -w' -o out/$${arch}$${arm:+v$$arm}/ $(addprefix ./cmd/,$(PROGRAMS)) || exit 1; \
+	done
+
+.PHONY: clean-tree
+clean-tree: # the tests leave the tree as they found it
+	@dirty=$$(git status --porcelain 2>/dev/null); [ -z "$$dirty" ] || [ -n "$(ALLOW_DIRTY)" ] || \
+	  { echo "the tree is not clean after the tests:"; echo "$$dirty"; echo "(ALLOW_DIRTY=1 while you are working)"; exit 1; }
+
+bench: build ## figures, each beside its floor in the same run: bench: NAME VALUE UNIT
+	@GO="$(GO)" deploy/bench
+
+screenshots: build ## pictures of every page and state, in out/screenshots (needs chromium)
+	@mkdir -p out/screenshots
+	@GREENGATE_SCREENSHOTS=$(CURDIR)/out/screenshots $(GO) test -count=1 -run Screenshots ./display/web ./sync/hub
+
+notices: ## write NOTICES.md anew from the licences of what is linked
+	@deploy/notices
+
+clean: ## remove what was built
+	@rm -rf bin out
