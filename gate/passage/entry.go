@@ -1,0 +1,52 @@
+package passage
+
+import (
+	"crypto/sha256"
+	"fmt"
+)
+
+// Entry is one record as it lies on disk and travels.
+type Entry struct {
+	// Seq is the record's sequence at its gate, from 1, without gaps.
+	Seq uint64
+	// Segment whose data key sealed it.
+	Segment uint64
+	// Clear and Sealed are the two parts.
+	Clear, Sealed []byte
+	// Chain is the head of the gate's chain with this record in it. It does not
+	// travel: whoever parses a batch computes it anew.
+	Chain [32]byte
+}
+
+// Genesis is the head of a gate's chain before its first record.
+func Genesis(gateID string) [32]byte {
+	return sha256.Sum256([]byte("greengate chain v1" + gateID))
+}
+
+// Next is the head of the chain after a record with these parts.
+func Next(prev [32]byte, clear, sealed []byte) [32]byte {
+	return NextDigests(prev, sha256.Sum256(clear), sha256.Sum256(sealed))
+}
+
+// NextDigests is [Next] where only the digests of the parts are left.
+func NextDigests(prev, clear, sealed [32]byte) [32]byte {
+	var b [96]byte
+	copy(b[:], prev[:])
+	copy(b[32:], clear[:])
+	copy(b[64:], sealed[:])
+	return sha256.Sum256(b[:])
+}
+
+// CheckGate says whether id may name a gate: 1 to 64 of A-Z, a-z, 0-9, ".", "_" and "-".
+func CheckGate(id string) error {
+	if len(id) == 0 || len(id) > 64 {
+		return fmt.Errorf("%w: gate name of %d bytes", ErrInvalid, len(id))
+	}
+	for i := range len(id) {
+		c := id[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-' {
+			return fmt.Errorf("%w: gate name %q", ErrInvalid, id)
+		}
+	}
+	return nil
+}
