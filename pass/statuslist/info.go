@@ -1,8 +1,33 @@
-// Package statuslist holds IETF Token Status Lists
-// (draft-ietf-oauth-status-list): packed arrays of 1, 2, 4 or 8 bits a code.
 package statuslist
 
-import "time"
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// ErrInfo: not what [Info.Marshal] writes.
+var ErrInfo = errors.New("malformed status list info")
+
+// Bounds of an Info.
+const (
+	// MaxInfo is the most bytes of an Info as JSON.
+	MaxInfo = 4096
+	// MaxURI is the most bytes of a list's URI.
+	MaxURI = 256
+	// MaxSequence is the last generation. JSON numbers are exact up to here.
+	MaxSequence = 1<<53 - 1
+)
+
+// second is how times stand in signed lists: RFC 3339, UTC, whole seconds.
+const second = "2006-01-02T15:04:05Z"
 
 // Info describes one generation of one status list, as the authority signed it.
 type Info struct {
@@ -20,4 +45,168 @@ type Info struct {
 	Size int64 `json:"size"`
 	// SHA256 of the raw bytes.
 	SHA256 [32]byte `json:"-"`
+}
+
+// infoJSON is an Info in its signed form.
+type infoJSON struct {
+	URI      string `json:"uri"`
+	Sequence uint64 `json:"sequence"`
+	Issued   string `json:"issued"`
+	Expires  string `json:"expires"`
+	Bits     int    `json:"bits"`
+	Size     int64  `json:"size"`
+	SHA256   string `json:"sha256"`
+}
+
+// Marshal writes the Info as JSON: the custom part of a TUF target. Times are
+// RFC 3339 in UTC and whole seconds, the digest is lower-case hex. It writes
+// nothing that [ParseInfo] would refuse.
+func (i Info) Marshal() ([]byte, error) {
+	i.Issued, i.Expires = i.Issued.UTC(), i.Expires.UTC()
+	if err := i.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInfo, err)
+	}
+	data, err := json.Marshal(infoJSON{
+		i.URI, i.Sequence, i.Issued.Format(second), i.Expires.Format(second), i.Bits, i.Size, hex.EncodeToString(i.SHA256[:]),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInfo, err)
+	}
+	return data, nil
+}
+
+// ParseInfo reads an Info. White space and the order of names are free, as
+// metadata may be written again on its way; the rest is as Marshal writes it,
+// with each name exactly once. Every error is [ErrInfo].
+func ParseInfo(data []byte) (Info, error) {
+	i, err := parseInfo(data)
+	if err != nil {
+		return Info{}, fmt.Errorf("%w: %w", ErrInfo, err)
+	}
+	return i, nil
+}
+
+func parseInfo(data []byte) (i Info, err error) {
+	if len(data) > MaxInfo {
+		return i, fmt.Errorf("%d bytes", len(data))
+	}
+	if !utf8.Valid(data) {
+		return i, errors.New("not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return i, errors.New("not a JSON object")
+	}
+	// Token by token, since encoding/json takes a name twice and in the wrong case.
+	names := []string{"uri", "sequence", "issued", "expires", "bits", "size", "sha256"}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return i, errors.New("not JSON")
+		}
+		at := slices.IndexFunc(names, func(n string) bool { return n == name })
+		if at < 0 {
+			return i, errors.New("an unknown name, or one twice")
+		}
+		names = slices.Delete(names, at, at+1)
+		value, err := dec.Token()
+		if err != nil {
+			return i, errors.New("not JSON")
+		}
+		if err := i.set(name, value); err != nil {
+			return i, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if t, err := dec.Token(); err != nil || t != json.Delim('}') {
+		return i, errors.New("not a JSON object")
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return i, errors.New("trailing data")
+	}
+	if len(names) > 0 {
+		return i, fmt.Errorf("no %s", names[0])
+	}
+	return i, i.check()
+}
+
+// set takes one member.
+func (i *Info) set(name, value json.Token) (err error) {
+	var n uint64
+	s, isText := value.(string)
+	switch name {
+	case "sequence", "bits", "size":
+		number, ok := value.(json.Number)
+		if !ok {
+			return errors.New("not a number")
+		}
+		// Whole numbers only: no sign, no fraction, no exponent.
+		if n, err = strconv.ParseUint(number.String(), 10, 53); err != nil {
+			return errors.New("not a whole number")
+		}
+	default:
+		if !isText {
+			return errors.New("not text")
+		}
+	}
+	switch name {
+	case "uri":
+		i.URI = s
+	case "sequence":
+		i.Sequence = n
+	case "bits":
+		i.Bits = int(min(n, 9)) // 9 is refused like all above
+	case "size":
+		i.Size = int64(n)
+	case "issued":
+		i.Issued, err = parseSecond(s)
+	case "expires":
+		i.Expires, err = parseSecond(s)
+	case "sha256":
+		digest, bad := hex.DecodeString(s)
+		if bad != nil || len(digest) != len(i.SHA256) || hex.EncodeToString(digest) != s {
+			return errors.New("not a digest in lower-case hex")
+		}
+		copy(i.SHA256[:], digest)
+	}
+	return err
+}
+
+// parseSecond reads a time in its one form.
+func parseSecond(s string) (time.Time, error) {
+	t, err := time.Parse(second, s)
+	if err != nil || t.Format(second) != s {
+		return time.Time{}, errors.New("not a time in whole seconds, UTC")
+	}
+	return t, nil
+}
+
+// check reports what an Info must not say.
+func (i *Info) check() error {
+	switch {
+	case !validURI(i.URI):
+		return errors.New("uri is not 1 to 256 printable ASCII characters")
+	case i.Sequence < 1 || i.Sequence > MaxSequence:
+		return errors.New("sequence out of range")
+	case i.Issued.Year() < 1970 || i.Expires.Year() > 9999 || !i.Issued.Before(i.Expires):
+		return errors.New("expires is not after issued")
+	case !validBits(i.Bits):
+		return errors.New("bits is not 1, 2, 4 or 8")
+	case i.Size < 1 || i.Size > MaxSize:
+		return errors.New("size out of range")
+	}
+	return nil
+}
+
+// validURI reports whether s can name a list: printable ASCII without space.
+func validURI(s string) bool {
+	if len(s) < 1 || len(s) > MaxURI {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
