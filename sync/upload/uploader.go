@@ -1,0 +1,447 @@
+package upload
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"greengate/gate/passage"
+)
+
+// The ways in which the hub refuses for good. Every other error of
+// [Uploader.Once] is worth another try.
+var (
+	// ErrForbidden: the hub does not know this gate, or no longer.
+	ErrForbidden = errors.New("hub refuses this gate")
+	// ErrGap: the hub wants records that the journal no longer holds.
+	ErrGap = errors.New("hub is missing records that are gone here")
+	// ErrFork: the hub holds another history under this gate's name.
+	ErrFork = errors.New("hub holds another history of this gate")
+	// ErrRecord: the hub refuses one record.
+	ErrRecord = errors.New("hub refuses a record")
+)
+
+// Times, each after the design's section 5.
+const (
+	// DefaultHeartbeat is how often an idle gate makes contact.
+	DefaultHeartbeat = 60 * time.Second
+	// DefaultTimeout bounds one exchange with the hub, from dialling to the
+	// last byte of the answer: a half-open connection ends here.
+	DefaultTimeout = 60 * time.Second
+	// MinBackoff and MaxBackoff bound the pause after a failure.
+	MinBackoff = time.Second
+	MaxBackoff = 5 * time.Minute
+	// MaxRetryAfter bounds what the hub may ask for.
+	MaxRetryAfter = time.Hour
+)
+
+// maxAnswer is the most bytes of an answer that are read. A real one has about 100.
+const maxAnswer = 4096
+
+// maxTimeTrip is the longest exchange that still tells the time: half of it is the error.
+const maxTimeTrip = 10 * time.Second
+
+// Journal is where passages wait; store/journal is one.
+type Journal interface {
+	// Read returns up to max records behind sequence after, in order and
+	// without a gap, the keys of their segments, and the head of the chain
+	// before the first. No record is no error.
+	Read(after uint64, max int) (entries []passage.Entry, keys []passage.SegmentKey, prev [32]byte, err error)
+	// Acknowledge says that all records to seq are on the hub's disk. It is durable when it returns.
+	Acknowledge(seq uint64) error
+	// Acknowledged is the last sequence acknowledged, and Last the last one written.
+	Acknowledged() uint64
+	Last() uint64
+}
+
+// Uploader sends passages. Its fields are set before use and not changed after.
+type Uploader struct {
+	Journal Journal
+	// Client makes the requests; see [NewClient].
+	Client *http.Client
+	// URL of the hub, as "https://hub.example:8443".
+	URL string
+	// Gate is this gate's id, and Signer its private key.
+	Gate   string
+	Signer crypto.Signer
+	// Wake says that something was appended; nil to look at each heartbeat only.
+	Wake <-chan struct{}
+	// HubTime is told the hub's time at this moment, after an exchange over
+	// TLS that took at most ten seconds; nil to not be told.
+	HubTime func(time.Time)
+	// Heartbeat and Timeout; the defaults when zero.
+	Heartbeat, Timeout time.Duration
+	Log                *slog.Logger
+
+	mu    sync.Mutex
+	state State
+
+	// The fields below belong to whoever runs Once.
+	limit     int    // records of a batch; 0 means MaxBatchRecords
+	rewind    uint64 // read behind rewindTo instead of the acknowledged sequence
+	rewound   bool
+	contacted time.Time // last exchange of any outcome 200
+}
+
+// NewClient returns a client for the hub with deadlines on every step, for
+// this side of mutual TLS. It speaks HTTP/1.1: with one exchange on a
+// connection, a deadline that strikes also closes the connection that hung.
+func NewClient(config *tls.Config) *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+			TLSClientConfig:       config,
+			TLSHandshakeTimeout:   15 * time.Second,
+			ResponseHeaderTimeout: 30 * time.Second,
+			IdleConnTimeout:       90 * time.Second,
+			MaxIdleConnsPerHost:   1,
+			Protocols:             protocols,
+		},
+		// A hub does not send its gates elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// State returns how the upload stands.
+func (u *Uploader) State() State {
+	u.mu.Lock()
+	s := u.state
+	u.mu.Unlock()
+	s.Acknowledged, s.Last = u.Journal.Acknowledged(), u.Journal.Last()
+	if s.Last > s.Acknowledged {
+		s.Backlog = s.Last - s.Acknowledged
+	}
+	return s
+}
+
+// Run sends until ctx ends: all there is, then whatever Wake announces, with
+// an empty contact each heartbeat. It returns ctx's error.
+func (u *Uploader) Run(ctx context.Context) error {
+	for {
+		sent, err := u.Once(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var wait time.Duration
+		var wake <-chan struct{}
+		switch {
+		case err != nil:
+			wait = u.pause(err)
+			u.Log.Warn("upload failed", "err", err, "wait", wait)
+		case sent > 0:
+			continue
+		default:
+			wait, wake = u.heartbeat(), u.Wake
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-wake:
+			timer.Stop()
+		case <-timer.C:
+		}
+		u.mu.Lock()
+		u.state.NextTry = time.Time{}
+		u.mu.Unlock()
+	}
+}
+
+func (u *Uploader) heartbeat() time.Duration {
+	if u.Heartbeat > 0 {
+		return u.Heartbeat
+	}
+	return DefaultHeartbeat
+}
+
+// pause returns how long to wait after err, and writes it into the state.
+func (u *Uploader) pause(err error) time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	d := MaxBackoff
+	if n := u.state.Failures; n < 10 {
+		d = min(MinBackoff<<max(n-1, 0), MaxBackoff)
+	}
+	var told *retryAfterError
+	switch {
+	case u.state.Stop != Running:
+		d = MaxBackoff
+	case errors.As(err, &told) && told.wait > d:
+		d = told.wait
+	}
+	// Between half and all of it, so that gates which failed together do not return together.
+	d = d/2 + rand.N(d/2+1)
+	if told != nil && d < told.wait {
+		d = told.wait // no earlier than the hub asked
+	}
+	u.state.NextTry = time.Now().Add(d)
+	return d
+}
+
+// Once makes one exchange: a batch where there is one to send, else a contact
+// where one is due. It returns how many records the hub newly acknowledged;
+// with 0 and no error there was nothing to send.
+func (u *Uploader) Once(ctx context.Context) (sent int, err error) {
+	defer func() {
+		if ctx.Err() != nil && err != nil {
+			return // stopped, not failed
+		}
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if err != nil {
+			u.state.Failures++
+			u.state.LastError, u.state.LastErrorAt = err.Error(), time.Now()
+			switch {
+			case errors.Is(err, ErrForbidden):
+				u.state.Stop = StopForbidden
+			case errors.Is(err, ErrGap):
+				u.state.Stop = StopGap
+			case errors.Is(err, ErrFork):
+				u.state.Stop = StopFork
+			case errors.Is(err, ErrRecord):
+				u.state.Stop = StopRecord
+			}
+			return
+		}
+		u.state.Failures, u.state.LastError = 0, ""
+	}()
+
+	u.mu.Lock()
+	forbidden := u.state.Stop == StopForbidden
+	u.mu.Unlock()
+	if forbidden {
+		// A gate that is not welcome sends no passages; it asks, and waits.
+		if err := u.contact(ctx); err != nil {
+			return 0, err
+		}
+	}
+	for {
+		batch, err := u.read()
+		if err != nil {
+			return 0, err
+		}
+		if batch == nil {
+			if time.Since(u.contacted) < u.heartbeat() {
+				return 0, nil
+			}
+			return 0, u.contact(ctx)
+		}
+		sent, again, err := u.send(ctx, batch)
+		if !again {
+			return sent, err
+		}
+	}
+}
+
+// read returns the next batch, signed; nil where there is nothing to send.
+func (u *Uploader) read() (*passage.Batch, error) {
+	after := u.Journal.Acknowledged()
+	if u.rewound && u.rewind < after {
+		after = u.rewind
+	}
+	if u.limit <= 0 || u.limit > passage.MaxBatchRecords {
+		u.limit = passage.MaxBatchRecords
+	}
+	entries, keys, prev, err := u.Journal.Read(after, u.limit)
+	if err != nil {
+		if u.rewound {
+			return nil, fmt.Errorf("records behind %d: %w: %w", after, ErrGap, err)
+		}
+		return nil, fmt.Errorf("journal behind %d: %w", after, err)
+	}
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	if entries[0].Seq != after+1 {
+		return nil, fmt.Errorf("hub has all to %d, journal goes on at %d: %w", after, entries[0].Seq, ErrGap)
+	}
+	b := &passage.Batch{Gate: u.Gate, Prev: prev, Keys: keys, Entries: entries}
+	if err := b.Sign(u.Signer); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// answer is what the hub says.
+type answer struct {
+	Acknowledged uint64    `json:"acknowledged"`
+	Time         time.Time `json:"time"`
+	Error        string    `json:"error"`
+	Expected     uint64    `json:"expected"`
+}
+
+// send posts one batch. again says that another form of it is to be tried at once.
+func (u *Uploader) send(ctx context.Context, b *passage.Batch) (sent int, again bool, err error) {
+	body, err := b.Marshal()
+	if errors.Is(err, passage.ErrTooLarge) && len(b.Entries) > 1 {
+		u.limit = len(b.Entries) / 2
+		return 0, true, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("batch %d-%d: %w", b.First(), b.Last(), err)
+	}
+	code, a, err := u.exchange(ctx, http.MethodPost, "/v1/passages", body)
+	if err != nil {
+		return 0, false, fmt.Errorf("batch %d-%d: %w", b.First(), b.Last(), err)
+	}
+	switch code {
+	case http.StatusOK:
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		if len(b.Entries) > 1 {
+			u.limit = len(b.Entries) / 2
+			return 0, true, nil
+		}
+		u.mu.Lock()
+		u.state.Record = b.First()
+		u.mu.Unlock()
+		return 0, false, fmt.Errorf("record %d: %w: status %d %.100q", b.First(), ErrRecord, code, a.Error)
+	case http.StatusConflict:
+		if a.Error == "gap" && a.Expected > 0 && a.Expected < b.First() && !u.rewound {
+			u.rewind, u.rewound = a.Expected-1, true
+			return 0, true, nil
+		}
+		if a.Error == "gap" {
+			return 0, false, fmt.Errorf("batch %d-%d, hub expects %d: %w", b.First(), b.Last(), a.Expected, ErrGap)
+		}
+		return 0, false, fmt.Errorf("batch %d-%d: %w", b.First(), b.Last(), ErrFork)
+	default:
+		return 0, false, fmt.Errorf("batch %d-%d: hub answers status %d %.100q", b.First(), b.Last(), code, a.Error)
+	}
+	u.succeeded()
+	// Only what was sent may be acknowledged, whatever the hub says.
+	to := min(a.Acknowledged, b.Last())
+	before := u.Journal.Acknowledged()
+	if u.rewound {
+		if to < b.First() {
+			return 0, false, fmt.Errorf("batch %d-%d: hub acknowledges only %d", b.First(), b.Last(), to)
+		}
+		u.rewind = to
+		if to >= before {
+			u.rewound = false
+		}
+		u.limit = passage.MaxBatchRecords
+		if to <= before {
+			return int(to - b.First() + 1), false, nil
+		}
+	}
+	if to <= before {
+		return 0, false, fmt.Errorf("batch %d-%d: hub acknowledges only %d", b.First(), b.Last(), to)
+	}
+	if err := u.Journal.Acknowledge(to); err != nil {
+		return 0, false, fmt.Errorf("acknowledge %d: %w", to, err)
+	}
+	u.limit = min(u.limit*2, passage.MaxBatchRecords)
+	return int(to - before), false, nil
+}
+
+// contact tells the hub that the gate lives, and asks for the time.
+func (u *Uploader) contact(ctx context.Context) error {
+	code, a, err := u.exchange(ctx, http.MethodGet, "/v1/time", nil)
+	if err != nil {
+		return fmt.Errorf("contact: %w", err)
+	}
+	if code != http.StatusOK {
+		return fmt.Errorf("contact: hub answers status %d %.100q", code, a.Error)
+	}
+	u.succeeded()
+	return nil
+}
+
+func (u *Uploader) succeeded() {
+	u.contacted = time.Now()
+	u.mu.Lock()
+	u.state.LastSuccess, u.state.Stop, u.state.Record = u.contacted, Running, 0
+	u.mu.Unlock()
+}
+
+// retryAfterError is a 429 or 503.
+type retryAfterError struct {
+	status int
+	wait   time.Duration
+}
+
+func (e *retryAfterError) Error() string {
+	return fmt.Sprintf("hub is busy (status %d), asks for %s", e.status, e.wait)
+}
+
+// exchange makes one request and reads its answer, all within the timeout.
+func (u *Uploader) exchange(ctx context.Context, method, path string, body []byte) (int, answer, error) {
+	timeout := u.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, u.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, answer{}, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/vnd.greengate.passages+cbor")
+	}
+	backlog := uint64(0)
+	if last, acked := u.Journal.Last(), u.Journal.Acknowledged(); last > acked {
+		backlog = last - acked
+	}
+	req.Header.Set("Greengate-Gate", u.Gate)
+	req.Header.Set("Greengate-Backlog", strconv.FormatUint(backlog, 10))
+	begun := time.Now()
+	resp, err := u.Client.Do(req)
+	if err != nil {
+		return 0, answer{}, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	trip := time.Since(begun)
+	if err != nil {
+		return 0, answer{}, fmt.Errorf("answer with status %d: %w", resp.StatusCode, err)
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return 0, answer{}, fmt.Errorf("%w (status %d)", ErrForbidden, resp.StatusCode)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return 0, answer{}, &retryAfterError{resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"))}
+	}
+	if len(data) > maxAnswer {
+		return 0, answer{}, fmt.Errorf("answer with status %d has more than %d bytes", resp.StatusCode, maxAnswer)
+	}
+	var a answer
+	if err := json.Unmarshal(data, &a); err != nil {
+		if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusConflict {
+			return 0, answer{}, fmt.Errorf("answer with status %d: %w", resp.StatusCode, err)
+		}
+		return resp.StatusCode, answer{}, nil // a proxy's page, perhaps: the status is all there is
+	}
+	if resp.StatusCode == http.StatusOK && !a.Time.IsZero() && trip <= maxTimeTrip && u.HubTime != nil {
+		u.HubTime(a.Time.Add(trip / 2))
+	}
+	return resp.StatusCode, a, nil
+}
+
+// retryAfter reads the header: seconds or a date (RFC 9110 section 10.2.3);
+// zero where it says nothing.
+func retryAfter(h string) time.Duration {
+	var d time.Duration
+	if s, err := strconv.ParseUint(h, 10, 31); err == nil {
+		d = time.Duration(s) * time.Second
+	} else if t, err := http.ParseTime(h); err == nil {
+		d = time.Until(t)
+	}
+	return min(max(d, 0), MaxRetryAfter)
+}
