@@ -1,0 +1,223 @@
+package web
+
+import (
+	"strconv"
+	"time"
+
+	"greengate/display"
+	"greengate/gate"
+)
+
+// face is a view as the pages get it: all text is made here, one string for
+// each language, so that the scripts only place it.
+type face struct {
+	// Count of the view, for acts and tests.
+	Count    uint64         `json:"count"`
+	State    string         `json:"state"`
+	Shape    display.Shape  `json:"shape"`
+	Ground   display.Ground `json:"ground"`
+	Blink    string         `json:"blink,omitempty"`
+	Headline []string       `json:"headline"`
+	Next     []string       `json:"next"`
+	// Name is masked by the issuer.
+	Name string `json:"name,omitempty"`
+	// Temperature in degrees Celsius, as "36.4".
+	Temperature string `json:"temperature,omitempty"`
+	// Left and Total of the deadline, in milliseconds; a page's clock may be
+	// anywhere, so moments are not sent. Total is 0 where there is no deadline.
+	Left  int64 `json:"left_ms"`
+	Total int64 `json:"total_ms"`
+	// Notes of the tone, as hertz and milliseconds.
+	Notes [][2]int64 `json:"notes,omitempty"`
+	Fault string     `json:"fault,omitempty"`
+	// Guard is for a guard's page, nil on the kiosk's.
+	Guard *guardFace `json:"guard,omitempty"`
+}
+
+// guardFace is what only the guard sees.
+type guardFace struct {
+	Held     bool       `json:"held"`
+	MayAdmit bool       `json:"may_admit"`
+	Entry    bool       `json:"entry"`
+	Colour   string     `json:"colour,omitempty"`
+	Colours  []string   `json:"colours,omitempty"`
+	Kinds    []string   `json:"kinds,omitempty"`
+	Notices  [][]string `json:"notices,omitempty"`
+	Sequence uint64     `json:"sequence,omitempty"`
+}
+
+func (s *Server) face(v gate.View, now time.Time) face {
+	sign := display.SignOf(v.State)
+	f := face{
+		Count:  v.Count,
+		State:  v.State.String(),
+		Shape:  sign.Shape,
+		Ground: sign.Ground,
+		Name:   v.Name,
+		Fault:  v.FaultCode,
+	}
+	switch v.Light.Blink {
+	case gate.SlowBlink:
+		f.Blink = "slow"
+	case gate.FastBlink:
+		f.Blink = "fast"
+	}
+	f.Headline = s.each(func(w *display.Words) string { return w.Say(v).Headline })
+	f.Next = s.each(func(w *display.Words) string { return w.Say(v).Next })
+	// A reading that says nothing about the person is not shown as theirs.
+	if r := v.Reading; r != nil && !r.OutOfRange && !r.TooFar {
+		f.Temperature = r.Adjusted.String()
+	}
+	if !v.Until.IsZero() {
+		f.Left = v.Until.Sub(now).Milliseconds()
+		f.Total = max(v.Until.Sub(v.Since).Milliseconds(), 1)
+	}
+	for _, n := range display.Notes(v.Tone) {
+		f.Notes = append(f.Notes, [2]int64{int64(n.Hertz), n.Length.Milliseconds()})
+	}
+	return f
+}
+
+func (s *Server) guardFace(v gate.View) *guardFace {
+	g := &guardFace{
+		Held:     v.State == gate.Held,
+		MayAdmit: v.State == gate.Held && v.GuardMayAdmit,
+		Entry:    v.Direction == gate.Entry,
+		Sequence: v.Sequence,
+	}
+	if v.Colour != gate.StatusUnknown {
+		g.Colour = v.Colour.String()
+		g.Colours = s.each(func(w *display.Words) string { return w.Colours[v.Colour.String()] })
+	}
+	if v.Kind != "" {
+		g.Kinds = s.each(func(w *display.Words) string { return word(w.Kinds, v.Kind) })
+	}
+	for _, n := range v.Decision.Notices {
+		g.Notices = append(g.Notices, s.each(func(w *display.Words) string {
+			if word, ok := w.Reasons[n]; ok {
+				return word.Next
+			}
+			return string(n)
+		}))
+	}
+	return g
+}
+
+// item is one value of the status strip.
+type item struct {
+	// ID names it, as "lists".
+	ID string `json:"id"`
+	// Level is "good", "warn" or "bad".
+	Level string `json:"level"`
+	// Label and Value, one for each language.
+	Label []string `json:"label"`
+	Value []string `json:"value"`
+}
+
+// strip is the state of the device as the pages get it.
+type strip struct {
+	Gate  string `json:"gate"`
+	Zone  string `json:"zone"`
+	Items []item `json:"items"`
+	// Faults, and what follows, are for the guard's page.
+	Faults []string `json:"faults,omitempty"`
+	Guard  bool     `json:"guard,omitempty"`
+	Recent []passed `json:"recent,omitempty"`
+}
+
+func (s *Server) strip(h display.Health, now time.Time, guard bool) strip {
+	out := strip{Gate: h.GateName, Zone: h.Zone, Guard: guard}
+	add := func(id, level string, value func(*display.Words) string) {
+		out.Items = append(out.Items, item{id, level, s.each(func(w *display.Words) string { return w.Label(id) }), s.each(value)})
+	}
+	level := "bad"
+	switch h.Lists {
+	case gate.Fresh:
+		level = "good"
+	case gate.Stale:
+		level = "warn"
+	}
+	add("lists", level, func(w *display.Words) string {
+		if h.ListIssued.IsZero() {
+			return word(w.Freshness, gate.ListMissing.String())
+		}
+		age := w.Age(now.Sub(h.ListIssued))
+		if level != "good" {
+			age += " · " + word(w.Freshness, h.Lists.String())
+		}
+		return age
+	})
+	level = "bad"
+	switch h.Clock {
+	case gate.ClockNetwork, gate.ClockConfirmed:
+		level = "good"
+	case gate.ClockFloor:
+		level = "warn"
+	}
+	add("clock", level, func(w *display.Words) string {
+		if h.Clock == gate.ClockUnset || h.ClockTime.IsZero() {
+			return word(w.Clocks, gate.ClockUnset.String())
+		}
+		at := h.ClockTime.Format("15:04")
+		if guard || level != "good" {
+			at += " · " + word(w.Clocks, h.Clock.String())
+		}
+		return at
+	})
+	// A backlog is what a gate without a network has; it is worth a look only
+	// while it cannot drain.
+	level = "good"
+	if h.Backlog > 0 && !h.Hub.Connected {
+		level = "warn"
+	}
+	add("backlog", level, func(*display.Words) string { return strconv.FormatUint(h.Backlog, 10) })
+	if !guard {
+		return out
+	}
+	level = "warn"
+	if h.Hub.Connected {
+		level = "good"
+	}
+	add("hub", level, func(w *display.Words) string {
+		switch {
+		case h.Hub.Connected:
+			return w.Label("hub-connected")
+		case h.Hub.LastContact.IsZero():
+			return w.Label("hub-never")
+		}
+		return w.Label("hub-away") + " · " + w.Age(now.Sub(h.Hub.LastContact))
+	})
+	level = "good"
+	if h.JournalFull || h.JournalPercent >= display.JournalAlarmPercent {
+		level = "bad"
+	}
+	add("journal", level, func(*display.Words) string { return strconv.Itoa(h.JournalPercent) + " %" })
+	for _, r := range h.Readers {
+		level = "good"
+		if r.State != "ready" {
+			level = "warn"
+		}
+		out.Items = append(out.Items, item{"reader-" + r.Name, level,
+			s.each(func(w *display.Words) string { return w.Label("readers") }),
+			s.each(func(*display.Words) string { return r.Name + " · " + r.State })})
+	}
+	out.Faults = h.Faults
+	return out
+}
+
+// each makes one text in each language.
+func (s *Server) each(text func(*display.Words) string) []string {
+	out := make([]string, len(s.words))
+	for i, w := range s.words {
+		out[i] = text(w)
+	}
+	return out
+}
+
+// word looks a word up, and falls back to the fixed word itself.
+func word(table map[string]string, key string) string {
+	if s, ok := table[key]; ok {
+		return s
+	}
+	return key
+}
