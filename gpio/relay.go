@@ -150,7 +150,9 @@ func (r *relay) open() error {
 	if r.mode == LevelMode {
 		r.after(r.maxOn, func() {
 			// want stays: only a new release may energise again.
-			r.rest(func() { r.log.Warn("relay locked by its own maximum on-time", "role", string(r.role), "max_on", r.maxOn) })
+			r.rest(func() {
+				r.log.Warn("relay locked by its own maximum on-time", "role", string(r.role), "max_on", r.maxOn)
+			})
 		})
 		return nil
 	}
