@@ -1,0 +1,221 @@
+package qr
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/makiuchi-d/gozxing/qrcode/decoder"
+)
+
+// errSegments is a code whose corrected bits are not what ISO/IEC 18004
+// allows.
+var errSegments = errors.New("malformed QR segments")
+
+// alphanumeric is the alphabet of that mode (ISO/IEC 18004, table 5).
+const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
+
+// Mode indicators (ISO/IEC 18004, table 2; Hanzi: GB/T 18284).
+const (
+	modeEnd     = 0
+	modeNumeric = 1
+	modeAlnum   = 2
+	modeAppend  = 3
+	modeByte    = 4
+	modeFNC1    = 5
+	modeECI     = 7
+	modeKanji   = 8
+	modeFNC1b   = 9
+	modeHanzi   = 13
+)
+
+// versionOf finds the version, 1 to 40, of a code that holds n data codewords
+// at an error correction level "L", "M", "Q" or "H". For one level the number
+// grows with the version, so it names one.
+func versionOf(n int, level string) (int, error) {
+	l, err := decoder.ErrorCorrectionLevel_ValueOf(level)
+	if err != nil {
+		return 0, fmt.Errorf("%w: level %q", errSegments, level)
+	}
+	for v := 1; v <= 40; v++ {
+		version, err := decoder.Version_GetVersionForNumber(v)
+		if err != nil {
+			return 0, fmt.Errorf("%w: version %d: %w", errSegments, v, err)
+		}
+		if version.GetTotalCodewords()-version.GetECBlocksForLevel(l).GetTotalECCodewords() == n {
+			return v, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: %d data codewords at level %s", errSegments, n, level)
+}
+
+// countBits is the width of the character count (ISO/IEC 18004, table 3).
+func countBits(mode, version int) int {
+	row := map[int][3]int{
+		modeNumeric: {10, 12, 14},
+		modeAlnum:   {9, 11, 13},
+		modeByte:    {8, 16, 16},
+		modeKanji:   {8, 10, 12},
+		modeHanzi:   {8, 10, 12},
+	}[mode]
+	switch {
+	case version <= 9:
+		return row[0]
+	case version <= 26:
+		return row[1]
+	default:
+		return row[2]
+	}
+}
+
+// bits reads a string of bits. Past the end it reads nothing and is short from
+// then on.
+type bits struct {
+	data  []byte
+	at    int
+	short bool
+}
+
+// left is how many bits there are still.
+func (b *bits) left() int { return 8*len(b.data) - b.at }
+
+// read takes n bits, at most 16.
+func (b *bits) read(n int) int {
+	if b.short || n > b.left() {
+		b.short = true
+		return 0
+	}
+	v := 0
+	for range n {
+		v = v<<1 | int(b.data[b.at/8]>>(7-b.at%8)&1)
+		b.at++
+	}
+	return v
+}
+
+// parseSegments returns the bytes that a code of that version carries in its
+// data codewords: byte segments as they are, digits and letters as ASCII, Kanji
+// as Shift JIS and Hanzi as GB 2312. What names a character set and the header
+// of a code in several parts are passed over.
+func parseSegments(data []byte, version int) ([]byte, error) {
+	b := &bits{data: data}
+	var out []byte
+	fnc1 := false
+	for b.left() >= 4 {
+		mode := b.read(4)
+		switch mode {
+		case modeEnd:
+			return out, nil
+		case modeFNC1:
+			fnc1 = true
+		case modeFNC1b:
+			fnc1 = true
+			b.read(8) // application indicator
+		case modeAppend:
+			b.read(16)
+		case modeECI:
+			switch first := b.read(8); {
+			case first&0x80 == 0:
+			case first&0xC0 == 0x80:
+				b.read(8)
+			case first&0xE0 == 0xC0:
+				b.read(16)
+			default:
+				return nil, fmt.Errorf("%w: ECI designator %#x", errSegments, first)
+			}
+		case modeNumeric, modeAlnum, modeByte, modeKanji, modeHanzi:
+			if mode == modeHanzi {
+				b.read(4) // subset
+			}
+			var err error
+			if out, err = b.segment(out, mode, b.read(countBits(mode, version)), fnc1); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, fmt.Errorf("%w: mode %d", errSegments, mode)
+		}
+		if b.short {
+			return nil, fmt.Errorf("%w: cut in mode %d", errSegments, mode)
+		}
+	}
+	return out, nil
+}
+
+// segment appends count characters of one mode.
+func (b *bits) segment(out []byte, mode, count int, fnc1 bool) ([]byte, error) {
+	switch mode {
+	case modeByte:
+		for ; count > 0 && !b.short; count-- {
+			out = append(out, byte(b.read(8)))
+		}
+	case modeNumeric:
+		for ; count > 0 && !b.short; count -= 3 {
+			n := min(count, 3)
+			v := b.read([]int{0, 4, 7, 10}[n])
+			digits := fmt.Sprintf("%0*d", n, v)
+			if len(digits) > n {
+				return nil, fmt.Errorf("%w: %d as %d digits", errSegments, v, n)
+			}
+			out = append(out, digits...)
+		}
+	case modeAlnum:
+		start := len(out)
+		for ; count > 1 && !b.short; count -= 2 {
+			v := b.read(11)
+			if v >= len(alphanumeric)*len(alphanumeric) {
+				return nil, fmt.Errorf("%w: character pair %d", errSegments, v)
+			}
+			out = append(out, alphanumeric[v/len(alphanumeric)], alphanumeric[v%len(alphanumeric)])
+		}
+		if count == 1 {
+			v := b.read(6)
+			if v >= len(alphanumeric) {
+				return nil, fmt.Errorf("%w: character %d", errSegments, v)
+			}
+			out = append(out, alphanumeric[v])
+		}
+		if fnc1 {
+			out = percent(out, start)
+		}
+	case modeKanji:
+		for ; count > 0 && !b.short; count-- {
+			v := b.read(13)
+			v = v/0xC0<<8 | v%0xC0
+			if v < 0x1F00 {
+				v += 0x8140
+			} else {
+				v += 0xC140
+			}
+			out = append(out, byte(v>>8), byte(v))
+		}
+	case modeHanzi:
+		for ; count > 0 && !b.short; count-- {
+			v := b.read(13)
+			v = v/0x60<<8 | v%0x60
+			if v < 0xA00 {
+				v += 0xA1A1
+			} else {
+				v += 0xA6A1
+			}
+			out = append(out, byte(v>>8), byte(v))
+		}
+	}
+	return out, nil
+}
+
+// percent undoes, from start on, what FNC1 does to '%': doubled it is itself,
+// alone it is the separator GS (ISO/IEC 18004, 7.4.8.2).
+func percent(out []byte, start int) []byte {
+	kept := out[:start]
+	for i := start; i < len(out); i++ {
+		c := out[i]
+		if c == '%' {
+			if i+1 < len(out) && out[i+1] == '%' {
+				i++
+			} else {
+				c = 0x1D
+			}
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
