@@ -1,6 +1,7 @@
 package cose
 
 import (
+	"bytes"
 	"crypto"
 	"errors"
 	"fmt"
@@ -37,11 +38,12 @@ const (
 )
 
 // decMode reads strangers' CBOR: no key twice, nothing of indefinite length,
-// little depth.
+// no tags (those around a message are taken off before), little depth.
 var decMode = func() cbor.DecMode {
 	m, err := cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
 		MaxNestedLevels:   8,
 		MaxArrayElements:  64,
 		MaxMapPairs:       32,
@@ -87,12 +89,8 @@ func Parse(data []byte) (*Message, error) {
 	if len(data) > MaxMessage {
 		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, len(data))
 	}
-	body, err := untag(data)
-	if err != nil {
-		return nil, err
-	}
 	var s sign1
-	if err := decMode.Unmarshal(body, &s); err != nil {
+	if err := decMode.Unmarshal(untag(data), &s); err != nil {
 		return nil, malformed(err)
 	}
 	if s.Protected == nil || s.Unprotected == nil || s.Payload == nil || s.Signature == nil {
@@ -163,25 +161,11 @@ func header(h map[any]cbor.RawMessage, label int64) (cbor.RawMessage, bool) {
 	return raw, ok
 }
 
-// untag takes off tags 61 and 18, where they are.
-func untag(data []byte) ([]byte, error) {
-	for _, number := range []uint64{tagCWT, tagSign1} {
-		if len(data) == 0 || data[0]>>5 != 6 {
-			break
-		}
-		var t cbor.RawTag
-		if err := decMode.Unmarshal(data, &t); err != nil {
-			return nil, malformed(err)
-		}
-		if t.Number == number {
-			data = t.Content
-			continue
-		}
-		if t.Number != tagSign1 {
-			return nil, fmt.Errorf("%w: tag %d", ErrMalformed, t.Number)
-		}
-	}
-	return data, nil
+// untag takes off tags 61 and 18, where they are, in their shortest form.
+// Any other tag is left to the decoder, which refuses all.
+func untag(data []byte) []byte {
+	data = bytes.TrimPrefix(data, []byte{0xd8, tagCWT})
+	return bytes.TrimPrefix(data, []byte{0xc0 | tagSign1})
 }
 
 // malformed turns the decoder's error into ours. The decoder's text may quote
@@ -201,6 +185,7 @@ func sort(err error) string {
 		unknown *cbor.UnknownFieldError
 		typ     *cbor.UnmarshalTypeError
 		indef   *cbor.IndefiniteLengthError
+		tags    *cbor.TagsMdError
 	)
 	switch {
 	case errors.As(err, &dup):
@@ -211,6 +196,8 @@ func sort(err error) string {
 		return "a value of the wrong type"
 	case errors.As(err, &indef):
 		return "indefinite length"
+	case errors.As(err, &tags):
+		return "a tag where none may be"
 	}
 	return "bad CBOR"
 }
