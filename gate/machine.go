@@ -1,0 +1,1328 @@
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"greengate/pass"
+)
+
+// The errors of a guard's act.
+var (
+	// ErrNothingHeld: nobody waits for the guard.
+	ErrNothingHeld = errors.New("nobody is held")
+	// ErrViewChanged: the view acted upon is no longer the one shown; the next person may stand there.
+	ErrViewChanged = errors.New("the view has changed")
+	// ErrNotAllowed: no guard may do this, or not now.
+	ErrNotAllowed = errors.New("not allowed")
+)
+
+const (
+	// maxQueue bounds the records that wait for the disk; beyond it they are
+	// counted, and a GapRecord says how many.
+	maxQueue = 4096
+	// maxExits bounds the releases of the way out that overlap.
+	maxExits = 16
+	// A journal that failed is tried again after firstRetry, doubling to lastRetry.
+	firstRetry = 500 * time.Millisecond
+	lastRetry  = 30 * time.Second
+	// An actuator that failed is tried again after this, during a fire sooner.
+	actuatorRetry     = 500 * time.Millisecond
+	actuatorRetryFire = 20 * time.Millisecond
+)
+
+// moment is when a step happens.
+type moment struct {
+	// now counts deadlines and keeps its monotonic reading.
+	now time.Time
+	// wall is the time of day that decisions and records carry, and clock how far to trust it.
+	wall  time.Time
+	clock ClockQuality
+}
+
+// fault is a part of the lane that is out of order. While any stands, the
+// lane is out of service.
+type fault uint8
+
+const (
+	faultStopping fault = iota
+	faultActuator
+	faultJournal
+	faultOpener
+	faultKey
+	faultStarting
+	faultCount
+)
+
+// passage is one person on the way through, or one release of a turnstile.
+type passage struct {
+	direction Direction
+	scanned   time.Time
+	code      uint64 // fingerprints of the raw codes, to know repeats by
+	permitRaw uint64
+
+	credential *pass.Credential
+	openErr    error
+	who        Pseudonym
+	known      bool // who is set
+	look       look
+
+	permitAsked   bool
+	permitUntil   time.Time
+	permitScanned bool
+	permit        *pass.Credential
+	permitErr     error
+
+	thermometerFailed bool
+	readings          []Reading
+
+	decision Decision
+	decided  time.Time
+	durable  time.Time
+	seq      uint64 // of its decision
+	of       uint64 // of the record that its outcome names
+
+	guard   GuardAct
+	byGuard bool
+	looking bool // the guard admits; looking once more whether the code became red
+
+	// abandoned: its record is still on its way to the disk, but it will not
+	// be released; if the record admits, this outcome follows it.
+	abandoned     bool
+	abandonReason Reason
+	abandonedAs   Outcome
+
+	until    time.Time // of a watch, or of a release of the way out
+	turns    int
+	reason   Reason // of an exit
+	recorded bool   // the act of an exit is queued
+	ended    bool   // the exit is locked again
+	outcome  Outcome
+}
+
+// look is what the authority's lists said, all at one time.
+type look struct {
+	policy        Policy
+	listing       Listing
+	permitListing Listing
+	risk          RiskLevel
+}
+
+// lookUp asks the authority about a health code and perhaps a permit.
+func lookUp(a Authority, code, permit *pass.Credential) look {
+	l := look{policy: a.Policy()}
+	if code != nil {
+		l.listing = a.Lookup(code.Status)
+		l.risk = a.Risk(code.Region)
+	}
+	if permit != nil {
+		l.permitListing = a.Lookup(permit.Status)
+	}
+	return l
+}
+
+// openKind is what is asked of the opener.
+type openKind uint8
+
+const (
+	openCode openKind = iota
+	openPermit
+	openExit
+	// openNothing only looks up again.
+	openNothing
+)
+
+// openJob asks to open a code and to look it up.
+type openJob struct {
+	kind openKind
+	p    *passage
+	raw  []byte
+	now  time.Time
+	// code and permit are what is open already.
+	code, permit *pass.Credential
+}
+
+// opened answers an openJob.
+type opened struct {
+	credential *pass.Credential
+	err        error
+	look       look
+}
+
+// measured answers a measurement; the lists were asked again after it.
+type measured struct {
+	reading Reading
+	err     error
+	look    look
+}
+
+// entry is a record on its way to the disk, with the passage it belongs to.
+type entry struct {
+	record Record
+	p      *passage
+}
+
+// sighting is a code that a reader saw lately.
+type sighting struct {
+	code uint64
+	at   time.Time
+}
+
+// machine is the lane without its goroutines: events in, requests and outputs
+// out, and every moment a value. Nothing in it blocks. It is a Moore machine:
+// the outputs follow from what it is in, not from how it came there.
+type machine struct {
+	cfg         LaneConfig
+	thermometer bool
+	log         *slog.Logger
+	day         dayKey
+	present     *presence
+	proofs      *proofs
+
+	at       moment // of the step being made
+	state    State
+	shown    Decision
+	since    time.Time
+	until    time.Time
+	first    uint64 // count of the first view of this state
+	count    uint64 // of the present view
+	changed  bool   // since the lane last took the outputs
+	entered  bool   // a state was entered since then
+	busy     bool   // a scan was ignored in this state
+	faults   [faultCount]string
+	fire     bool
+	fireAct  *passage
+	p        *passage   // the passage inwards that is in hand
+	watch    *passage   // the one before, locked, but perhaps not through yet
+	exits    []*passage // releases of the way out that stand, oldest first
+	lately   [4]sighting
+	counters Counters
+
+	// The opener.
+	opens   []openJob
+	opening bool
+	open    openJob
+	openDue time.Time
+
+	// The thermometer.
+	measureFor *passage // wanted
+	measureAt  time.Time
+	measuring  bool
+	measured   *passage // under way
+	measureDue time.Time
+
+	// The journal.
+	queue      []entry
+	appending  bool
+	appendDue  time.Time
+	retryAt    time.Time
+	retryAfter time.Duration
+	gap        uint64
+
+	// The actuator.
+	applying bool
+	applyDue time.Time
+	reapply  time.Time
+}
+
+func newMachine(cfg LaneConfig, thermometer bool, rand io.Reader, log *slog.Logger) *machine {
+	m := &machine{
+		cfg: cfg, thermometer: thermometer, log: log,
+		day:     dayKey{rand: rand},
+		present: newPresence(maxPresent),
+		proofs:  newProofs(maxProofs),
+	}
+	m.faults[faultStarting] = "starting"
+	m.shown = Decision{Reason: Fault}
+	return m
+}
+
+// begin starts a step: deadlines that have passed come before the event.
+func (m *machine) begin(at moment) {
+	m.at = at
+	if m.p == nil && m.day.stale(at.wall) && m.faults[faultStopping] == "" {
+		m.rotate()
+	}
+	m.expire()
+}
+
+// rotate makes the day's key and sends it to the journal. At rest only, so
+// that a passage has one pseudonym.
+func (m *machine) rotate() {
+	if err := m.day.rotate(m.at.wall); err != nil {
+		m.log.Error("no key for pseudonyms", "err", err)
+		m.fail(faultKey, "no-key")
+		return
+	}
+	m.present.clear()
+	r := m.record(KeyRecord, nil, Refuse, "")
+	r.Sealed.DayKey = append([]byte(nil), m.day.key[:]...)
+	m.enqueue(entry{record: r})
+	m.clear(faultKey)
+}
+
+// start is the first step. The lane is in service when its first record, the
+// day's key, is on disk: that proves the journal.
+func (m *machine) start(at moment) {
+	m.at = at
+	m.since = at.now
+	m.changed, m.entered = true, true
+	m.count++
+	m.begin(at)
+}
+
+// stop locks for good. What is left is to write down what happened.
+func (m *machine) stop(at moment) {
+	m.begin(at)
+	m.faults[faultStopping] = "stopping"
+	m.drop(NotTurned, Fault)
+	if m.watch != nil {
+		m.settleWatch()
+	}
+	m.endExits()
+	if m.fire {
+		m.fireOver()
+	}
+	m.rest()
+}
+
+// settled reports whether nothing is left to write or to apply, or nothing
+// that still can be.
+func (m *machine) settled() bool {
+	return (len(m.queue) == 0 || m.faults[faultJournal] != "") && !m.applying
+}
+
+// next returns the earliest deadline, zero for none.
+func (m *machine) next() time.Time {
+	var t time.Time
+	sooner := func(u time.Time) {
+		if !u.IsZero() && (t.IsZero() || u.Before(t)) {
+			t = u
+		}
+	}
+	sooner(m.until)
+	if m.opening {
+		sooner(m.openDue)
+	}
+	if m.measuring {
+		sooner(m.measureDue)
+	} else if m.measureFor != nil {
+		sooner(m.measureAt)
+	}
+	if m.appending {
+		sooner(m.appendDue)
+	} else if len(m.queue) > 0 {
+		sooner(m.retryAt)
+	}
+	if m.applying {
+		sooner(m.applyDue)
+	}
+	sooner(m.reapply)
+	if m.watch != nil {
+		sooner(m.watch.until)
+	}
+	for _, x := range m.exits {
+		sooner(x.until)
+	}
+	return t
+}
+
+// passed reports whether a deadline is set and has come.
+func (m *machine) passed(t time.Time) bool { return !t.IsZero() && !m.at.now.Before(t) }
+
+// expire handles the deadlines that have come.
+func (m *machine) expire() {
+	for len(m.exits) > 0 && m.passed(m.exits[0].until) {
+		m.endExit(m.exits[0], NotTurned)
+	}
+	if m.watch != nil && m.passed(m.watch.until) {
+		m.settleWatch()
+	}
+	if m.opening && m.passed(m.openDue) {
+		m.openDue = time.Time{}
+		m.fail(faultOpener, "opener-timeout")
+		m.recordWaitingExits()
+	}
+	if m.measuring && m.passed(m.measureDue) {
+		m.measureDue = time.Time{}
+		m.log.Warn("thermometer does not answer in time")
+	}
+	if m.appending && m.passed(m.appendDue) {
+		m.appendDue = time.Time{}
+		m.fail(faultJournal, "journal-timeout")
+	}
+	if m.applying && m.passed(m.applyDue) {
+		m.applyDue = time.Time{}
+		m.fail(faultActuator, "actuator-timeout")
+	}
+	if m.passed(m.until) {
+		m.timeUp()
+	}
+}
+
+// timeUp ends the state whose deadline has come.
+func (m *machine) timeUp() {
+	p := m.p
+	switch m.state {
+	case ReadingCode:
+		m.fail(faultOpener, "opener-timeout")
+		m.recordWaitingExits()
+	case AwaitPermit:
+		m.decide(p, Decision{Verdict: Refuse, Reason: PermitNeeded, Notices: p.decision.Notices})
+	case Measure, MeasureAgain, StepCloser:
+		p.thermometerFailed = true
+		m.measureFor = nil
+		m.judge(p)
+	case Recording:
+		switch {
+		case p.looking:
+			m.guardRecords(p)
+		default:
+			m.fail(faultJournal, "journal-timeout")
+		}
+	case Released:
+		m.lock()
+	case Held:
+		m.outcome(p, NotTurned, p.decision.Reason)
+		m.rest()
+	case Refused:
+		m.rest()
+	}
+}
+
+// enter enters a state.
+func (m *machine) enter(s State, shown Decision, until time.Time) {
+	m.state, m.shown, m.until = s, shown, until
+	m.since = m.at.now
+	m.busy = false
+	m.entered = true
+	m.touch()
+	m.first = m.count
+}
+
+// touch makes a new view.
+func (m *machine) touch() {
+	if !m.changed {
+		m.changed = true
+		m.count++
+	} else if m.entered {
+		m.count++
+	}
+}
+
+// rest enters the state in which nobody is in hand.
+func (m *machine) rest() {
+	m.p = nil
+	m.measureFor = nil
+	switch {
+	case m.fire:
+		m.enter(FireOpen, Decision{Verdict: Admit, Reason: ByFire}, time.Time{})
+	case m.faultCode() != "":
+		m.enter(OutOfService, Decision{Reason: Fault}, time.Time{})
+	default:
+		m.enter(Idle, Decision{}, time.Time{})
+	}
+}
+
+func (m *machine) faultCode() string {
+	for _, code := range m.faults {
+		if code != "" {
+			return code
+		}
+	}
+	return ""
+}
+
+// fail notes a fault. What is in hand and still needs the broken part is
+// refused; a person who is walking through is not shut in, and a guard's act
+// does not wait for the disk.
+func (m *machine) fail(f fault, code string) {
+	if m.faults[f] == "" {
+		m.counters.Faults++
+		m.log.Error("fault", "code", code)
+	}
+	m.faults[f] = code
+	switch m.state {
+	case Idle, OutOfService:
+		m.rest()
+	case ReadingCode, AwaitPermit, Measure, MeasureAgain, StepCloser:
+		m.refuseByFault()
+	case Recording:
+		switch {
+		case f == faultOpener && m.p.looking:
+			m.guardRecords(m.p)
+		case f == faultOpener:
+		case f == faultJournal && m.p.byGuard && !m.p.looking:
+			m.release(m.p, Decision{Verdict: Admit, Reason: ByGuard})
+		case f == faultJournal && m.p.byGuard:
+		default:
+			m.refuseByFault()
+		}
+	case Released:
+		if f == faultActuator {
+			m.lock()
+		}
+	}
+}
+
+// clear says that a part works again.
+func (m *machine) clear(f fault) {
+	if m.faults[f] == "" {
+		return
+	}
+	m.log.Info("fault is over", "code", m.faults[f])
+	m.faults[f] = ""
+	if m.state == OutOfService {
+		m.rest()
+	}
+}
+
+// refuseByFault ends the passage in hand because a part failed under it.
+func (m *machine) refuseByFault() {
+	p := m.p
+	if m.state == Recording {
+		p.abandon(NotTurned, Fault)
+	} else {
+		p.decision = Decision{Verdict: Refuse, Reason: Fault}
+		m.enqueue(entry{m.record(DecisionRecord, p, Refuse, Fault), p})
+	}
+	m.counters.Refused++
+	m.rest()
+}
+
+func (p *passage) abandon(o Outcome, r Reason) {
+	p.abandoned, p.abandonedAs, p.abandonReason = true, o, r
+}
+
+// drop ends the passage in hand for a reason outside of it.
+func (m *machine) drop(o Outcome, r Reason) {
+	p := m.p
+	if p == nil {
+		return
+	}
+	switch m.state {
+	case Recording:
+		p.abandon(o, r)
+	case Released:
+		if !m.cfg.PassageContact {
+			o = OutcomeUnknown
+		}
+		m.outcome(p, o, r)
+	case Held:
+		m.outcome(p, o, r)
+	}
+	m.p = nil
+}
+
+// Events.
+
+// scan takes a code from a reader; code is its fingerprint.
+func (m *machine) scan(s Scan, code uint64) {
+	m.counters.Scans++
+	if s.Direction == Exit {
+		m.scanExit(s, code)
+		return
+	}
+	if m.fire {
+		return
+	}
+	if m.repeated(code) {
+		return
+	}
+	switch m.state {
+	case Idle:
+		m.sighted(code)
+		p := &passage{scanned: s.At, code: code}
+		m.p = p
+		m.opens = append(m.opens, openJob{kind: openCode, p: p, raw: s.Raw, now: m.at.wall})
+		m.enter(ReadingCode, Decision{}, m.at.now.Add(m.cfg.OpenWithin))
+	case AwaitPermit:
+		m.sighted(code)
+		p := m.p
+		p.permitRaw = code
+		m.opens = append(m.opens, openJob{kind: openPermit, p: p, raw: s.Raw, now: m.at.wall, code: p.credential})
+		m.enter(ReadingCode, Decision{}, m.at.now.Add(m.cfg.OpenWithin))
+	default:
+		m.counters.Busy++
+		if m.state != OutOfService && !m.busy {
+			m.busy = true
+			m.touch()
+		}
+	}
+}
+
+// noteBusy shows that a scan was dropped before it came here.
+func (m *machine) noteBusy() {
+	if m.p != nil && !m.busy {
+		m.busy = true
+		m.touch()
+	}
+}
+
+// repeated reports whether this is a code that lies before the reader still,
+// and notes that it does.
+func (m *machine) repeated(code uint64) bool {
+	if m.p != nil && (code == m.p.code || code == m.p.permitRaw) {
+		m.sighted(code)
+		return true
+	}
+	for i := range m.lately {
+		s := &m.lately[i]
+		if s.code == code && !s.at.IsZero() && m.at.now.Sub(s.at) < m.cfg.SameCodeFor {
+			s.at = m.at.now
+			return true
+		}
+	}
+	return false
+}
+
+// sighted notes a code that was taken.
+func (m *machine) sighted(code uint64) {
+	oldest := &m.lately[0]
+	for i := range m.lately {
+		s := &m.lately[i]
+		if s.code == code {
+			s.at = m.at.now
+			return
+		}
+		if s.at.Before(oldest.at) {
+			oldest = s
+		}
+	}
+	*oldest = sighting{code, m.at.now}
+}
+
+// opened takes the opener's answer.
+func (m *machine) openedCode(o *opened) {
+	job := m.open
+	m.opening, m.open = false, openJob{}
+	m.clear(faultOpener)
+	p := job.p
+	if job.kind == openExit {
+		p.credential = o.credential
+		m.identify(p)
+		if p.known && (!m.cfg.ExitContact || p.turns > 0) {
+			m.present.leave(p.who)
+		}
+		m.recordExit(p)
+		return
+	}
+	if p != m.p || p.abandoned {
+		return
+	}
+	switch {
+	case job.kind == openCode && m.state == ReadingCode:
+		p.credential, p.openErr = o.credential, o.err
+		m.identify(p)
+	case job.kind == openPermit && m.state == ReadingCode:
+		p.permitScanned, p.permit, p.permitErr = true, o.credential, o.err
+	case job.kind == openNothing && m.state == Recording && p.looking:
+		p.look = o.look
+		m.guardLooked(p)
+		return
+	default:
+		return
+	}
+	p.look = o.look
+	m.judge(p)
+}
+
+// identify gives a passage its pseudonym, where a code opened.
+func (m *machine) identify(p *passage) {
+	if p.credential != nil && p.credential.Status.URI != "" && m.day.mac != nil {
+		p.who, p.known = m.day.pseudonym(p.credential.Status), true
+	}
+}
+
+// judge judges the passage in hand on what is known by now.
+func (m *machine) judge(p *passage) {
+	f := Facts{
+		Now: m.at.wall, Clock: m.at.clock, Direction: p.direction,
+		Credential: p.credential, OpenErr: p.openErr,
+		Listing: p.look.listing, Risk: p.look.risk,
+		PermitScanned: p.permitScanned, Permit: p.permit, PermitErr: p.permitErr, PermitListing: p.look.permitListing,
+		Zone: m.cfg.Zone, Readings: p.readings,
+	}
+	if p.credential != nil && p.credential.Proof != (pass.Proof{}) {
+		f.Replayed = m.proofs.known(p.credential.Proof.ID, m.at.now)
+	}
+	if p.known {
+		f.LastSeen = m.present.last(p.who)
+	}
+	switch {
+	case !m.thermometer:
+	case p.thermometerFailed:
+		f.Thermometer = ThermometerFailed
+	default:
+		f.Thermometer = ThermometerReady
+	}
+	d := p.look.policy.Judge(f)
+	p.decision = d
+	switch d.Next {
+	case NextNone:
+		m.decide(p, d)
+	case NextPermit:
+		p.permitScanned, p.permit, p.permitErr = false, nil, nil
+		if !p.permitAsked {
+			p.permitAsked = true
+			p.permitUntil = m.at.now.Add(p.look.policy.PermitWithin.Duration())
+		}
+		m.enter(AwaitPermit, d, p.permitUntil)
+	case NextTemperature:
+		m.measure(p, Measure, d, 0)
+	case NextAgain:
+		m.measure(p, MeasureAgain, d, m.cfg.AgainAfter)
+	case NextCloser:
+		m.measure(p, StepCloser, d, m.cfg.CloserAfter)
+	default:
+		m.decide(p, Decision{Verdict: Refuse, Reason: Fault})
+	}
+}
+
+// measure asks for a reading, after a while in which the person may move. A
+// thermometer that still has not answered for the person before has failed.
+func (m *machine) measure(p *passage, s State, d Decision, after time.Duration) {
+	if m.measuring && m.measureDue.IsZero() {
+		p.thermometerFailed = true
+		m.judge(p)
+		return
+	}
+	m.measureFor, m.measureAt = p, m.at.now.Add(after)
+	m.enter(s, d, m.measureAt.Add(m.cfg.MeasureWithin))
+}
+
+// measuredReading takes the thermometer's answer.
+func (m *machine) measuredReading(r *measured) {
+	p := m.measured
+	m.measuring, m.measured = false, nil
+	if p != m.p || p.abandoned || m.measureFor != nil {
+		return
+	}
+	switch m.state {
+	case Measure, MeasureAgain, StepCloser:
+	default:
+		return
+	}
+	p.look = r.look
+	if r.err != nil {
+		m.log.Warn("thermometer failed", "err", r.err)
+		p.thermometerFailed = true
+	} else {
+		p.readings = append(p.readings, r.reading)
+	}
+	m.judge(p)
+}
+
+// decide sends a final decision to the disk; it is shown when it is there.
+func (m *machine) decide(p *passage, d Decision) {
+	p.decision, p.decided = d, m.at.now
+	m.enqueue(entry{m.record(DecisionRecord, p, d.Verdict, d.Reason), p})
+	m.enter(Recording, Decision{}, m.at.now.Add(m.cfg.JournalWithin))
+}
+
+// appended takes the journal's answer for the record at the head of the queue.
+func (m *machine) appended(seq uint64, err error) {
+	m.appending = false
+	head := m.queue[0]
+	if err != nil {
+		m.retryAfter = min(max(2*m.retryAfter, firstRetry), lastRetry)
+		m.retryAt = m.at.now.Add(m.retryAfter)
+		m.log.Error("record not written, will try again", "kind", head.record.Kind, "after", m.retryAfter, "err", err)
+		m.fail(faultJournal, "journal-error")
+		return
+	}
+	copy(m.queue, m.queue[1:])
+	m.queue[len(m.queue)-1] = entry{}
+	m.queue = m.queue[:len(m.queue)-1]
+	m.retryAfter, m.retryAt = 0, time.Time{}
+	if m.gap > 0 {
+		n := m.gap
+		m.gap = 0
+		r := m.record(GapRecord, nil, Refuse, "")
+		r.Dropped = n
+		m.enqueue(entry{record: r})
+	}
+	p := head.p
+	if p != nil && head.record.Kind != OutcomeRecord {
+		p.of = seq
+		if head.record.Kind == DecisionRecord {
+			p.seq = seq
+		}
+		switch {
+		case p.abandoned:
+			if head.record.Verdict == Admit {
+				m.outcome(p, p.abandonedAs, p.abandonReason)
+			}
+		case p == m.p && m.state == Recording && !p.looking:
+			p.durable = m.at.now
+			m.carryOut(p)
+		}
+	}
+	if head.record.Kind == KeyRecord {
+		m.clear(faultStarting)
+	}
+	m.clear(faultJournal)
+}
+
+// carryOut does what was decided and is on disk.
+func (m *machine) carryOut(p *passage) {
+	if p.byGuard {
+		m.release(p, Decision{Verdict: Admit, Reason: ByGuard})
+		return
+	}
+	switch p.decision.Verdict {
+	case Admit:
+		m.release(p, p.decision)
+	case Hold:
+		m.counters.Held++
+		m.enter(Held, p.decision, m.at.now.Add(m.cfg.HoldFor))
+	default:
+		m.counters.Refused++
+		m.enter(Refused, p.decision, m.at.now.Add(m.cfg.RefuseFor))
+	}
+}
+
+// release opens the way in, with a deadline.
+func (m *machine) release(p *passage, d Decision) {
+	if m.watch != nil {
+		m.settleWatch()
+	}
+	m.counters.Admitted++
+	if c := p.credential; c != nil && c.Proof != (pass.Proof{}) {
+		m.proofs.remember(c.Proof.ID, m.at.now, 2*m.cfg.ProofWindow)
+	}
+	if !m.cfg.PassageContact && p.known {
+		m.present.enter(p.who, m.at.wall)
+	}
+	m.enter(Released, d, m.at.now.Add(m.cfg.ReleaseFor))
+}
+
+// lock ends a release. Where a contact tells, the person may still be in the
+// arms of the turnstile, so the outcome waits a little.
+func (m *machine) lock() {
+	p := m.p
+	if m.cfg.PassageContact {
+		p.until = m.at.now.Add(m.cfg.WatchFor)
+		m.watch = p
+	} else {
+		m.outcome(p, OutcomeUnknown, m.shown.Reason)
+	}
+	m.rest()
+}
+
+// settleWatch writes down what came of the last release.
+func (m *machine) settleWatch() {
+	p := m.watch
+	m.watch = nil
+	o := Turned
+	switch {
+	case p.turns == 0:
+		o = NotTurned
+	case p.turns > 1:
+		o = TurnedTwice
+	}
+	m.outcome(p, o, p.releasedBy())
+}
+
+// releasedBy is the reason of the record that released.
+func (p *passage) releasedBy() Reason {
+	if p.byGuard {
+		return ByGuard
+	}
+	return p.decision.Reason
+}
+
+// outcome writes down what came of a passage. Who did not walk through may try
+// again with the same proof.
+func (m *machine) outcome(p *passage, o Outcome, r Reason) {
+	switch o {
+	case Turned:
+		m.counters.Turned++
+	case NotTurned:
+		m.counters.NotTurned++
+		if p.credential != nil {
+			m.proofs.forget(p.credential.Proof.ID)
+		}
+	case TurnedTwice:
+		m.counters.TurnedTwice++
+	}
+	rec := m.record(OutcomeRecord, p, p.verdict(), r)
+	rec.Outcome = o
+	rec.Sealed = Sealed{}
+	m.enqueue(entry{rec, p})
+}
+
+// verdict is that of the record the outcome belongs to.
+func (p *passage) verdict() Verdict {
+	if p.byGuard || p.direction == Exit {
+		return Admit
+	}
+	return p.decision.Verdict
+}
+
+// input takes a settled change of a contact.
+func (m *machine) input(in Input) {
+	switch in.Contact {
+	case FireInput:
+		switch {
+		case in.Active && !m.fire:
+			m.fireStarts()
+		case !in.Active && m.fire:
+			m.fireOver()
+			m.rest()
+		}
+	case PassageContact:
+		if in.Active {
+			m.turnedIn()
+		}
+	case ExitContact:
+		if in.Active {
+			m.turnedOut()
+		}
+	case ExitButton:
+		if in.Active && !m.fire {
+			x := &passage{direction: Exit, scanned: m.at.now, reason: ByButton}
+			m.releaseExit(x)
+			m.recordExit(x)
+		}
+	case Tamper:
+		m.log.Warn("housing", "open", in.Active)
+	}
+}
+
+// turnedIn: the turnstile turned inwards. The first turn locks it again.
+func (m *machine) turnedIn() {
+	switch {
+	case m.fire:
+	case m.state == Released:
+		p := m.p
+		m.turn(p)
+		m.lock()
+	case m.watch != nil:
+		m.turn(m.watch)
+		if m.watch.turns > 1 {
+			m.settleWatch()
+		}
+	default:
+		m.counters.Forced++
+		m.log.Warn("turnstile turned inwards while it was locked")
+	}
+}
+
+func (m *machine) turn(p *passage) {
+	p.turns++
+	if p.turns == 1 && p.known && m.cfg.PassageContact {
+		m.present.enter(p.who, m.at.wall)
+	}
+}
+
+// fireStarts releases everything, past whatever is in hand.
+func (m *machine) fireStarts() {
+	m.counters.Fires++
+	m.log.Error("fire input is active, everything is released")
+	m.drop(OutcomeUnknown, ByFire)
+	if m.watch != nil {
+		m.settleWatch()
+	}
+	m.endExits()
+	m.fire = true
+	// Nobody counted who left.
+	m.present.clear()
+	m.fireAct = &passage{}
+	m.enqueue(entry{m.record(ActRecord, nil, Admit, ByFire), m.fireAct})
+	m.rest()
+}
+
+// fireOver locks again; the caller enters the state that follows.
+func (m *machine) fireOver() {
+	m.fire = false
+	m.log.Warn("fire input is over")
+	r := m.record(OutcomeRecord, nil, Admit, ByFire)
+	m.enqueue(entry{r, m.fireAct})
+	m.fireAct = nil
+}
+
+// The way out.
+
+// scanExit releases the way out, and only then asks who it is.
+func (m *machine) scanExit(s Scan, code uint64) {
+	if m.fire {
+		return
+	}
+	for _, x := range m.exits {
+		if x.code == code {
+			return
+		}
+	}
+	x := &passage{direction: Exit, scanned: s.At, code: code, reason: ExitFree}
+	m.releaseExit(x)
+	if m.faults[faultOpener] != "" || len(m.opens) >= maxExits {
+		m.recordExit(x)
+		return
+	}
+	m.opens = append(m.opens, openJob{kind: openExit, p: x, raw: s.Raw, now: m.at.wall})
+}
+
+func (m *machine) releaseExit(x *passage) {
+	if len(m.exits) >= maxExits {
+		m.endExit(m.exits[0], NotTurned)
+	}
+	m.counters.Exits++
+	x.until = m.at.now.Add(m.cfg.ReleaseFor)
+	m.exits = append(m.exits, x)
+	if m.state == Idle {
+		m.entered = true
+	}
+	m.touch()
+}
+
+// recordExit writes down that the way out was released, afterwards.
+func (m *machine) recordExit(x *passage) {
+	if x.recorded {
+		return
+	}
+	x.recorded = true
+	m.enqueue(entry{m.record(ActRecord, x, Admit, x.reason), x})
+	m.settleExit(x)
+}
+
+// recordWaitingExits stops waiting for who they are.
+func (m *machine) recordWaitingExits() {
+	if m.opening && m.open.kind == openExit {
+		m.recordExit(m.open.p)
+	}
+	for _, job := range m.opens {
+		if job.kind == openExit {
+			m.recordExit(job.p)
+		}
+	}
+	m.opens = nil
+}
+
+func (m *machine) turnedOut() {
+	if m.fire || len(m.exits) == 0 {
+		return
+	}
+	x := m.exits[0]
+	x.turns++
+	if x.known {
+		m.present.leave(x.who)
+	}
+	m.endExit(x, Turned)
+}
+
+// endExit locks the way out, unless another release of it stands.
+func (m *machine) endExit(x *passage, o Outcome) {
+	for i, y := range m.exits {
+		if x == y {
+			m.exits = append(m.exits[:i], m.exits[i+1:]...)
+			break
+		}
+	}
+	x.ended, x.outcome = true, o
+	m.settleExit(x)
+	m.touch()
+}
+
+func (m *machine) endExits() {
+	for len(m.exits) > 0 {
+		m.endExit(m.exits[0], OutcomeUnknown)
+	}
+}
+
+// settleExit writes the outcome of an exit behind its act, where a contact tells.
+func (m *machine) settleExit(x *passage) {
+	if m.cfg.ExitContact && x.recorded && x.ended {
+		m.outcome(x, x.outcome, x.reason)
+	}
+}
+
+// The guard.
+
+// act does what a guard asked for, or says why not.
+func (m *machine) act(a GuardAct) error {
+	if err := checkAct(a); err != nil {
+		return err
+	}
+	if m.fire || m.faults[faultStopping] != "" {
+		return fmt.Errorf("%w: lane is %s", ErrNotAllowed, m.state)
+	}
+	if a.Action == GuardPass {
+		if m.state != Idle {
+			return fmt.Errorf("%w: lane is %s", ErrNotAllowed, m.state)
+		}
+		m.counters.GuardActs++
+		m.p = &passage{scanned: m.at.now, guard: a, byGuard: true}
+		m.guardRecords(m.p)
+		return nil
+	}
+	if m.state == Refused && m.p.decision.Reason == RedCode && m.shown.Reason == RedCode && a.Action == GuardAdmit {
+		if !m.p.look.policy.RedOverride {
+			return fmt.Errorf("%w: the code is red", ErrNotAllowed)
+		}
+	} else if m.state != Held {
+		return ErrNothingHeld
+	}
+	if a.Count < m.first || a.Count > m.count {
+		return ErrViewChanged
+	}
+	p := m.p
+	m.counters.GuardActs++
+	p.guard = a
+	if a.Action == GuardRefuse {
+		m.counters.Refused++
+		m.enqueue(entry{m.record(ActRecord, p, Refuse, ByGuard), nil})
+		m.enter(Refused, Decision{Verdict: Refuse, Reason: ByGuard}, m.at.now.Add(m.cfg.RefuseFor))
+		return nil
+	}
+	p.byGuard = true
+	if p.credential == nil || m.faults[faultOpener] != "" {
+		m.guardRecords(p)
+		return nil
+	}
+	// A minute may have passed since the code was looked up.
+	p.looking = true
+	m.opens = append(m.opens, openJob{kind: openNothing, p: p, now: m.at.wall, code: p.credential, permit: p.permit})
+	m.enter(Recording, Decision{}, m.at.now.Add(m.cfg.OpenWithin))
+	return nil
+}
+
+func checkAct(a GuardAct) error {
+	if a.Action > GuardPass {
+		return fmt.Errorf("%w: action %d", ErrNotAllowed, a.Action)
+	}
+	if len(a.Guard) < 1 || len(a.Guard) > 32 {
+		return fmt.Errorf("%w: a guard's name is 1 to 32 bytes", ErrNotAllowed)
+	}
+	if a.Action != GuardRefuse && a.Reason == SentAway {
+		return fmt.Errorf("%w: reason %s does not admit", ErrNotAllowed, a.Reason)
+	}
+	for _, r := range GuardReasons() {
+		if a.Reason == r {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: unknown reason %.40q", ErrNotAllowed, string(a.Reason))
+}
+
+// guardLooked goes on with a guard's admission unless the code is red by now.
+func (m *machine) guardLooked(p *passage) {
+	var r Reason
+	switch p.look.listing.Status {
+	case Void:
+		r = VoidCode
+	case Red:
+		if !p.look.policy.RedOverride {
+			r = RedCode
+		}
+	}
+	if r == "" {
+		m.guardRecords(p)
+		return
+	}
+	p.looking, p.byGuard = false, false
+	m.decide(p, Decision{Verdict: Refuse, Reason: r})
+}
+
+// guardRecords writes a guard's admission down before it opens, if the disk is
+// quick enough; it opens in any case.
+func (m *machine) guardRecords(p *passage) {
+	p.looking = false
+	p.decided = m.at.now
+	m.enqueue(entry{m.record(ActRecord, p, Admit, ByGuard), p})
+	if m.faults[faultJournal] != "" {
+		m.release(p, Decision{Verdict: Admit, Reason: ByGuard})
+		return
+	}
+	m.enter(Recording, Decision{}, m.at.now.Add(m.cfg.JournalWithin))
+}
+
+// Records.
+
+// record makes a record of a passage, or of none.
+func (m *machine) record(kind RecordKind, p *passage, v Verdict, r Reason) Record {
+	rec := Record{Kind: kind, At: m.at.wall, Clock: m.at.clock, Verdict: v, Reason: r}
+	if p == nil {
+		return rec
+	}
+	rec.Direction = p.direction
+	rec.Policy, rec.List = p.look.policy.Version, p.look.listing.Sequence
+	if kind == DecisionRecord {
+		rec.Notices = p.decision.Notices
+	}
+	if kind == ActRecord && p.guard.Guard != "" {
+		rec.Guard, rec.GuardReason, rec.Of = p.guard.Guard, p.guard.Reason, p.seq
+	}
+	if p.known {
+		rec.Sealed.Pseudonym = append([]byte(nil), p.who[:]...)
+	}
+	if c := p.credential; c != nil {
+		rec.Sealed.CodeKind, rec.Sealed.Region = c.Kind.String(), c.Region
+	}
+	rec.Sealed.Colour = p.look.listing.Status
+	if n := len(p.readings); n > 0 {
+		last := p.readings[n-1]
+		rec.Sealed.Reading = &last
+	}
+	if p.permit != nil && p.permit.Permit != nil {
+		rec.Sealed.Enterprise = p.permit.Permit.Enterprise
+	}
+	return rec
+}
+
+// enqueue hands a record to the journal. One that finds no room is counted.
+func (m *machine) enqueue(e entry) {
+	if len(m.queue) >= maxQueue {
+		m.gap++
+		m.counters.Lost++
+		return
+	}
+	m.queue = append(m.queue, e)
+}
+
+// Requests: the lane takes these after each step.
+
+// takeOpen returns what the opener is to do next.
+func (m *machine) takeOpen() (openJob, bool) {
+	for !m.opening && len(m.opens) > 0 {
+		job := m.opens[0]
+		copy(m.opens, m.opens[1:])
+		m.opens[len(m.opens)-1] = openJob{}
+		m.opens = m.opens[:len(m.opens)-1]
+		if job.kind != openExit && job.p != m.p {
+			continue
+		}
+		m.opening, m.open = true, job
+		m.openDue = m.at.now.Add(m.cfg.OpenWithin)
+		return job, true
+	}
+	return openJob{}, false
+}
+
+// takeMeasure returns whose temperature to take now.
+func (m *machine) takeMeasure() (*passage, bool) {
+	if m.measureFor == nil || m.measuring || m.at.now.Before(m.measureAt) {
+		return nil, false
+	}
+	p := m.measureFor
+	m.measureFor = nil
+	m.measuring, m.measured = true, p
+	m.measureDue = m.at.now.Add(m.cfg.MeasureWithin)
+	return p, true
+}
+
+// takeRecord returns the record to write next.
+func (m *machine) takeRecord() (Record, bool) {
+	if m.appending || len(m.queue) == 0 || m.at.now.Before(m.retryAt) {
+		return Record{}, false
+	}
+	m.appending = true
+	m.appendDue = m.at.now.Add(m.cfg.JournalWithin)
+	e := &m.queue[0]
+	if e.record.Kind == OutcomeRecord && e.p != nil {
+		e.record.Of = e.p.of
+	}
+	return e.record, true
+}
+
+// takeReapply reports whether outputs that failed are to be tried again.
+func (m *machine) takeReapply() bool {
+	if m.applying || !m.passed(m.reapply) {
+		return false
+	}
+	m.reapply = time.Time{}
+	return true
+}
+
+// applies notes that the actuator was given something to do.
+func (m *machine) applies() {
+	if !m.applying {
+		m.applying = true
+		m.applyDue = m.at.now.Add(m.cfg.ActuateWithin)
+	}
+}
+
+// applied takes the actuator's answer; more says that it was given something
+// newer meanwhile.
+func (m *machine) applied(err error, more bool) {
+	m.applying = more
+	if more {
+		m.applyDue = m.at.now.Add(m.cfg.ActuateWithin)
+	}
+	if err == nil {
+		if !more {
+			m.clear(faultActuator)
+		}
+		return
+	}
+	m.log.Error("outputs not applied", "err", err)
+	after := actuatorRetry
+	if m.fire {
+		after = actuatorRetryFire
+	}
+	if !more {
+		m.reapply = m.at.now.Add(after)
+	}
+	m.fail(faultActuator, "actuator-error")
+}
+
+// Outputs.
+
+// outputs follow from the state.
+func (m *machine) outputs() Outputs {
+	exit := len(m.exits) > 0
+	v := View{
+		State: m.state, Decision: m.shown, Since: m.since, Until: m.until,
+		FaultCode: m.faultCode(), Count: m.count,
+	}
+	o := Outputs{Entry: m.state == Released || m.state == FireOpen, Exit: exit || m.state == FireOpen}
+	switch m.state {
+	case Idle:
+		v.Light = m.cfg.Idle
+		if exit {
+			x := m.exits[len(m.exits)-1]
+			v.State, v.Direction = Released, Exit
+			v.Decision = Decision{Verdict: Admit, Reason: x.reason}
+			v.Scanned, v.Until = x.scanned, x.until
+			v.Since = x.until.Add(-m.cfg.ReleaseFor)
+			v.Light, v.Tone = v.Decision.Presentation()
+		}
+	case ReadingCode, Recording:
+		v.Light = m.cfg.Idle
+		if m.p.permitAsked || len(m.p.readings) > 0 || m.p.thermometerFailed || m.p.seq > 0 {
+			v.Light = Light{Colour: LightAmber}
+		}
+	default:
+		v.Light, v.Tone = m.shown.Presentation()
+	}
+	if p := m.p; p != nil {
+		v.Scanned, v.Sequence, v.Direction = p.scanned, p.seq, p.direction
+		v.Colour = p.look.listing.Status
+		if c := p.credential; c != nil {
+			v.Name, v.Kind = c.Name, c.Kind.String()
+		}
+		if n := len(p.readings); n > 0 {
+			last := p.readings[n-1]
+			v.Reading = &last
+		}
+		v.GuardMayAdmit = m.state == Held ||
+			m.state == Refused && m.shown.Reason == RedCode && p.look.policy.RedOverride
+	}
+	if m.busy {
+		v.Decision.Notices = append(v.Decision.Notices[:len(v.Decision.Notices):len(v.Decision.Notices)], Busy)
+	}
+	o.Light, o.Tone = v.Light, v.Tone
+	o.View = v
+	return o
+}
+
+// taken says that the lane took the outputs, and whether a state was entered
+// since it last did.
+func (m *machine) taken() (entered bool) {
+	entered = m.entered
+	m.changed, m.entered = false, false
+	return entered
+}
