@@ -128,9 +128,6 @@ func (s *Server) cookie(w http.ResponseWriter, r *http.Request, token string, ag
 	})
 }
 
-// lockedOut is how an error of Guards says that it is a lock-out.
-type lockedOut interface{ LockedUntil() time.Time }
-
 func (s *Server) handleLogin(w http.ResponseWriter, r *http.Request) {
 	var l login
 	if !read(w, r, func(body io.Reader) error { return parse(body, &l) }) {
@@ -148,9 +145,13 @@ func (s *Server) handleLogin(w http.ResponseWriter, r *http.Request) {
 	now := s.cfg.Now()
 	guard, err := s.cfg.Guards.Authenticate(l.PIN, now)
 	if err != nil {
-		if locked := lockedOut(nil); errors.As(err, &locked) {
+		if errors.Is(err, gate.ErrLockedOut) {
 			s.cfg.Log.Warn("guard log-in locked out", "error", err)
-			answer(w, http.StatusTooManyRequests, "pin-locked", max(locked.LockedUntil().Sub(now), time.Second))
+			var wait time.Duration
+			if g, ok := s.cfg.Guards.(interface{ LockedUntil() time.Time }); ok {
+				wait = max(g.LockedUntil().Sub(now), 0)
+			}
+			answer(w, http.StatusTooManyRequests, "pin-locked", wait)
 			return
 		}
 		s.cfg.Log.Warn("guard log-in refused", "error", err)

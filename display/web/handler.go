@@ -21,6 +21,9 @@ import (
 //go:embed assets
 var assets embed.FS
 
+// messages are the labels that the guard's page shows when something happened.
+var messages = []string{"pin-wrong", "pin-locked", "logged-out", "busy", "done", "too-late", "failed", "held-no-admit", "offline", "offline-next"}
+
 // page is something served as it is.
 type page struct {
 	kind string
@@ -85,7 +88,8 @@ func (s *Server) render() error {
 			Lang, Build string
 			Languages   []string
 			Reasons     []reason
-		}{s.words[0].Tag, s.build, s.cfg.Languages, reasons})
+			Messages    []string
+		}{s.words[0].Tag, s.build, s.cfg.Languages, reasons, messages})
 		if err != nil {
 			return err
 		}

@@ -22,8 +22,9 @@ type Lane interface {
 
 // Guards knows the guards' PINs; gate.Guards is one.
 type Guards interface {
-	// Authenticate returns the guard's identity. It counts wrong tries and
-	// locks out; an error that has `LockedUntil() time.Time` is a lock-out.
+	// Authenticate returns the guard's identity. It counts wrong tries, and
+	// locks out with an error that wraps gate.ErrLockedOut. A Guards that also
+	// has `LockedUntil() time.Time` is asked how long that lasts.
 	Authenticate(pin string, now time.Time) (name string, err error)
 }
 
@@ -80,6 +81,8 @@ const (
 	writeWithin = 5 * time.Second
 	// actWithin is how long the lane may take to answer a guard.
 	actWithin = 5 * time.Second
+	// writeTimeout leaves a small board the time to try a PIN against 32 guards.
+	writeTimeout = 30 * time.Second
 	// healthEvery is how often Config.Health is asked.
 	healthEvery = time.Second
 	// shutdownWithin is how long open requests get when Serve ends.
@@ -153,7 +156,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		BaseContext:       func(net.Listener) context.Context { return ctx }, // its end ends the streams
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      10 * time.Second,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
