@@ -109,13 +109,15 @@ func (r *relay) set(want, fire bool) error {
 		r.want, r.fire, r.busy, r.again = true, true, false, false
 		return r.releaseByFire()
 	}
-	if r.fire { // the fire is over: lock, and let the controller see a gap
+	if r.fire { // the fire is over: lock, and let a controller that counts pulses see a gap
 		r.stop()
 		r.fire, r.want = false, false
 		if err := r.off(); err != nil {
 			return err
 		}
-		r.gap()
+		if r.mode == PulseMode {
+			r.gap()
+		}
 	}
 	if !want {
 		r.want, r.again = false, false

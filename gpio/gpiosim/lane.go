@@ -80,7 +80,7 @@ func (l *Lane) Config() gpio.Config {
 func (l *Lane) Bus() i2c.Bus { return l.Thermometer }
 
 // OnChange calls f with every change of an output, in order, one at a time;
-// it replaces the f before. f must not block, and must not drive the lane.
+// it replaces the f before. f must not block, and must not call the lane.
 func (l *Lane) OnChange(f func(Change)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
