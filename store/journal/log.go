@@ -245,6 +245,11 @@ func (l *Log) restore() error {
 		if err != nil {
 			return err
 		}
+		if len(segs) > 0 && !c.begun {
+			if s, c, err = l.load(ids[i], true); err != nil {
+				return err
+			}
+		}
 		if len(segs) > 0 {
 			after := segs[len(segs)-1]
 			switch {
