@@ -97,7 +97,7 @@ func TestContacts(t *testing.T) {
 				row.act(lane, false)
 				time.Sleep(settled)
 				e.expect(t, row.role.String()+" false")
-				time.Sleep(time.Hour)
+				time.Sleep(time.Minute)
 				e.expect(t)
 			})
 		})

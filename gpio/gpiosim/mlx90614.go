@@ -58,7 +58,9 @@ func NewMLX90614() *MLX90614 {
 	return m
 }
 
-// SetTemperature sets what the sensor sees and how warm it is itself, in steps of 0.02 °C.
+// SetTemperature sets what the sensor sees and how warm it is itself. The
+// sensor's steps are 0.02 °C wide and lie on odd hundredths, so 36.60 °C reads
+// as 36.61 °C: it is rounded up.
 func (m *MLX90614) SetTemperature(object, ambient gate.MilliCelsius) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
