@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -364,7 +365,8 @@ func (l *Lane) Counters() Counters {
 // returns, and should it panic, the outputs are made safe: locked and red.
 // Records that are still to be written get as long as one record may take. It
 // returns an error when the actuator did not confirm the safe outputs or a
-// part still hangs.
+// part still hangs; a decision that a hanging journal still brings to disk
+// after that has no outcome.
 func (l *Lane) Run(ctx context.Context) (err error) {
 	if l.running.Swap(true) {
 		return errors.New("lane: runs already, or has run")
@@ -570,6 +572,8 @@ func (l *Lane) finish() {
 		select {
 		case ev := <-l.events:
 			l.step(&ev)
+		case <-l.fireWake:
+			l.stepFire()
 		case <-l.timer.C:
 			l.armed = time.Time{}
 			l.m.begin(l.moment())
@@ -649,9 +653,15 @@ func (l *Lane) post(ev event) {
 // errPanic is what a worker makes of a panic in its part.
 var errPanic = errors.New("panic")
 
+// recovered turns a panic into an error. What a part panicked with may hold a
+// person's code, so only the runtime's own words are kept.
 func recovered(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("%w: %v", errPanic, r)
+	switch r := recover().(type) {
+	case nil:
+	case runtime.Error:
+		*err = fmt.Errorf("%w: %w", errPanic, r)
+	default:
+		*err = fmt.Errorf("%w: a %T", errPanic, r)
 	}
 }
 
@@ -667,7 +677,7 @@ func (l *Lane) openWorker() {
 }
 
 func (l *Lane) openOne(job openJob, answer *opened) {
-	defer recovered(&answer.err)
+	defer recovered(&answer.fault)
 	code, permit := job.code, job.permit
 	if job.kind != openNothing {
 		c, err := l.parts.Opener.Open(job.raw, job.now)
@@ -693,11 +703,16 @@ func (l *Lane) measureWorker() {
 }
 
 func (l *Lane) measureOne(job measureJob, answer *measured) {
-	defer recovered(&answer.err)
+	defer recovered(&answer.fault)
+	answer.reading, answer.err = l.readOne()
+	answer.look = lookUp(l.parts.Authority, job.code, job.permit)
+}
+
+func (l *Lane) readOne() (r Reading, err error) {
+	defer recovered(&err)
 	ctx, cancel := context.WithTimeout(context.Background(), l.cfg.MeasureWithin)
 	defer cancel()
-	answer.reading, answer.err = l.parts.Thermometer.Measure(ctx)
-	answer.look = lookUp(l.parts.Authority, job.code, job.permit)
+	return l.parts.Thermometer.Measure(ctx)
 }
 
 func (l *Lane) journalWorker() {

@@ -150,6 +150,9 @@ type opened struct {
 	credential *pass.Credential
 	err        error
 	look       look
+	// fault is set when the opener or the authority panicked; then nothing
+	// above counts.
+	fault error
 }
 
 // measured answers a measurement; the lists were asked again after it.
@@ -157,6 +160,8 @@ type measured struct {
 	reading Reading
 	err     error
 	look    look
+	// fault is set when the authority panicked; then look does not count.
+	fault error
 }
 
 // entry is a record on its way to the disk, with the passage it belongs to.
@@ -253,8 +258,10 @@ func (m *machine) begin(at moment) {
 // that a passage has one pseudonym.
 func (m *machine) rotate() {
 	if err := m.day.rotate(m.at.wall); err != nil {
-		m.log.Error("no key for pseudonyms", "err", err)
-		m.fail(faultKey, "no-key")
+		if m.faults[faultKey] == "" {
+			m.log.Error("no key for pseudonyms", "err", err)
+			m.fail(faultKey, "no-key")
+		}
 		return
 	}
 	m.present.clear()
@@ -405,12 +412,8 @@ func (m *machine) enter(s State, shown Decision, until time.Time) {
 
 // touch makes a new view.
 func (m *machine) touch() {
-	if !m.changed {
-		m.changed = true
-		m.count++
-	} else if m.entered {
-		m.count++
-	}
+	m.changed = true
+	m.count++
 }
 
 // rest enters the state in which nobody is in hand.
@@ -484,7 +487,7 @@ func (m *machine) clear(f fault) {
 func (m *machine) refuseByFault() {
 	p := m.p
 	if m.state == Recording {
-		p.abandon(NotTurned, Fault)
+		m.giveUp(p, NotTurned, Fault)
 	} else {
 		p.decision = Decision{Verdict: Refuse, Reason: Fault}
 		m.enqueue(entry{m.record(DecisionRecord, p, Refuse, Fault), p})
@@ -493,8 +496,16 @@ func (m *machine) refuseByFault() {
 	m.rest()
 }
 
-func (p *passage) abandon(o Outcome, r Reason) {
+// giveUp leaves a passage whose record may be on its way to the disk.
+func (m *machine) giveUp(p *passage, o Outcome, r Reason) {
 	p.abandoned, p.abandonedAs, p.abandonReason = true, o, r
+	if p.looking {
+		// On disk is only the hold, or the refusal of a red code.
+		p.looking, p.byGuard = false, false
+		if p.decision.Verdict == Hold {
+			m.outcome(p, o, r)
+		}
+	}
 }
 
 // drop ends the passage in hand for a reason outside of it.
@@ -505,7 +516,7 @@ func (m *machine) drop(o Outcome, r Reason) {
 	}
 	switch m.state {
 	case Recording:
-		p.abandon(o, r)
+		m.giveUp(p, o, r)
 	case Released:
 		if !m.cfg.PassageContact {
 			o = OutcomeUnknown
@@ -613,14 +624,22 @@ func (m *machine) openedCode(o *opened) {
 	if p != m.p || p.abandoned {
 		return
 	}
+	if o.fault != nil {
+		m.log.Error("code not opened", "err", o.fault)
+	}
 	switch {
+	case o.fault != nil && m.state == ReadingCode:
+		m.decide(p, Decision{Verdict: Refuse, Reason: Fault})
+		return
 	case job.kind == openCode && m.state == ReadingCode:
 		p.credential, p.openErr = o.credential, o.err
 		m.identify(p)
 	case job.kind == openPermit && m.state == ReadingCode:
 		p.permitScanned, p.permit, p.permitErr = true, o.credential, o.err
 	case job.kind == openNothing && m.state == Recording && p.looking:
-		p.look = o.look
+		if o.fault == nil {
+			p.look = o.look
+		}
 		m.guardLooked(p)
 		return
 	default:
@@ -704,6 +723,11 @@ func (m *machine) measuredReading(r *measured) {
 	switch m.state {
 	case Measure, MeasureAgain, StepCloser:
 	default:
+		return
+	}
+	if r.fault != nil {
+		m.log.Error("code not looked up again", "err", r.fault)
+		m.decide(p, Decision{Verdict: Refuse, Reason: Fault})
 		return
 	}
 	p.look = r.look
@@ -875,11 +899,11 @@ func (m *machine) input(in Input) {
 			m.rest()
 		}
 	case PassageContact:
-		if in.Active {
+		if in.Active && m.cfg.PassageContact {
 			m.turnedIn()
 		}
 	case ExitContact:
-		if in.Active {
+		if in.Active && m.cfg.ExitContact {
 			m.turnedOut()
 		}
 	case ExitButton:
@@ -1310,6 +1334,9 @@ func (m *machine) outputs() Outputs {
 		}
 		v.GuardMayAdmit = m.state == Held ||
 			m.state == Refused && m.shown.Reason == RedCode && p.look.policy.RedOverride
+	}
+	if v.FaultCode == "" && m.shown.Reason == Fault {
+		v.FaultCode = "internal"
 	}
 	if m.busy {
 		v.Decision.Notices = append(v.Decision.Notices[:len(v.Decision.Notices):len(v.Decision.Notices)], Busy)
