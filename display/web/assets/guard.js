@@ -7,7 +7,7 @@ const by = id => document.getElementById(id);
 // finger was on its way to something else.
 const settle = 600;
 
-let view = null, stop = null, ends = 0, shownAt = 0;
+let view = null, stop = null, ends = 0, shownAt = 0, taken = null;
 
 async function post(path, body = {}) {
   try {
@@ -142,8 +142,8 @@ function draw(next) {
   if (guard.colours) fact(span(guard.colours), "colour");
   if (guard.kinds) fact(span(guard.kinds), "kind");
   if (view.fault) fact(view.fault, "fault");
-  for (const notice of guard.notices ?? []) fact(span(notice), "notice");
   if (guard.sequence) fact("№ " + guard.sequence, "sequence");
+  for (const notice of guard.notices ?? []) fact(span(notice), "notice");
   by("facts").replaceChildren(...facts);
 
   by("nothing").hidden = guard.held;
@@ -181,7 +181,7 @@ const chosen = (form, name) => new FormData(form).get(name);
 
 function choose() {
   const reason = chosen(by("resolve"), "reason");
-  const ready = Boolean(view?.guard.held && reason);
+  const ready = Boolean(view?.guard.held && reason && view.count !== taken);
   by("admit").disabled = !ready || !view.guard.may_admit || reason === "sent-away";
   by("refuse").disabled = !ready;
 }
@@ -192,7 +192,10 @@ async function resolve(action) {
   if (!view || performance.now() - shownAt < settle) return;
   const count = view.count, reason = chosen(by("resolve"), "reason");
   by("admit").disabled = by("refuse").disabled = true;
-  done(await post("/guard/act", { action, reason, count }));
+  taken = count; // a second tap does nothing, whatever becomes of the first
+  const answer = await post("/guard/act", { action, reason, count });
+  if (answer.status !== 200) taken = null;
+  done(answer);
 }
 by("admit").addEventListener("click", () => resolve("admit"));
 by("refuse").addEventListener("click", () => resolve("refuse"));
@@ -240,11 +243,11 @@ function strip(health) {
     time.textContent = past.at;
     const what = document.createElement("div");
     what.className = "what";
-    what.append(span(past.words));
-    if (past.kinds) what.append(" · ", span(past.kinds));
+    what.append(span(past.words, "said"));
+    if (past.kinds) what.append(" · ", span(past.kinds, "said"));
     const why = document.createElement("div");
     why.className = "why";
-    why.append(span(past.reasons));
+    why.append(span(past.reasons, "said"));
     words.append(why, what);
     line.append(svg, time, words);
     return line;
