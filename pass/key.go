@@ -38,6 +38,7 @@ type Key struct {
 	// Use is what it may sign.
 	Use Use
 	// Region is the prefix of the GB/T 2260 codes it may issue for: "" for all, "33" a province, "3301" a prefecture.
+	// Under a key with a region, a permit must name one too.
 	Region string
 	// NotBefore and NotAfter bound the iat of what it signs.
 	NotBefore, NotAfter time.Time
