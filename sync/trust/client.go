@@ -1,0 +1,204 @@
+package trust
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"greengate/gate"
+)
+
+// Clock tells the time of day and how far to trust it; *gate.WallClock is one.
+type Clock interface {
+	Now() (time.Time, gate.ClockQuality)
+	// Floor raises the clock's floor to a verified signed time. The clock
+	// decides whether it believes a leap; FloorTime then tells.
+	Floor(signed time.Time)
+	FloorTime() time.Time
+}
+
+var _ Clock = (*gate.WallClock)(nil)
+
+// Config of a client. Root, Fetcher, Store, Clock and Log are needed.
+type Config struct {
+	// Root is the root metadata that came with the enrolment. The store's own
+	// is used where it is newer.
+	Root []byte
+	// Fetcher reads the repository.
+	Fetcher Fetcher
+	// Store keeps what was verified.
+	Store Store
+	// Clock gives the reference time of a run, and is told the signed time.
+	Clock Clock
+	// Regions whose lists are held: prefixes of GB/T 2260, as "33" or "330106".
+	Regions []string
+	// Every is the time between two polls; 60 s by default. Each is up to a
+	// tenth longer or shorter, so that gates do not ask in step.
+	Every time.Duration
+	// Limits on what one run fetches.
+	Limits Limits
+	// Log is for whoever repairs the gate.
+	Log *slog.Logger
+}
+
+const (
+	// defaultEvery and the hub's publish within 20 s give a recolour at every
+	// online gate within 90 s (DESIGN section 4).
+	defaultEvery = 60 * time.Second
+	// longestWait is the longest back-off when the server does not answer.
+	longestWait = 10 * time.Minute
+	// restAfter is the least time between two runs, however often it is kicked.
+	restAfter = 2 * time.Second
+	// rootsEvery is how often the chain of roots is asked for while the
+	// timestamp does not change.
+	rootsEvery = time.Hour
+	// maxWanted is how many absent lists may be asked for at once.
+	maxWanted = 64
+)
+
+// Client keeps the store up to date. Its methods may be called from several
+// goroutines.
+type Client struct {
+	config Config
+	kick   chan struct{}
+
+	// running is held for a run; the fields below it belong to the run.
+	running sync.Mutex
+	// rootsAt is when the chain of roots was last followed.
+	rootsAt time.Time
+	// complete: all that the stored timestamp leads to is held.
+	complete bool
+
+	mu     sync.Mutex
+	wanted map[string]bool
+	status Status
+}
+
+// Status is how the last runs went.
+type Status struct {
+	// LastOK is when a run last went through without an error, zero for never.
+	LastOK time.Time
+	// LastTry is when the last run ended.
+	LastTry time.Time
+	// LastError is what was wrong with the last run, nil for nothing.
+	LastError error
+	// Report of the last run.
+	Report Report
+}
+
+// New returns a client. It fails where a Root cannot be trusted by itself.
+func New(c Config) (*Client, error) {
+	if c.Fetcher == nil || c.Store == nil || c.Clock == nil || c.Log == nil {
+		return nil, errors.New("trust: Fetcher, Store, Clock and Log are needed")
+	}
+	for _, r := range c.Regions {
+		if len(r) < 2 || len(r) > 6 || !digits(r) {
+			return nil, fmt.Errorf("region %q: want 2 to 6 digits of GB/T 2260", r)
+		}
+	}
+	c.Regions = slices.Clone(c.Regions)
+	c.Limits = c.Limits.withDefaults()
+	if c.Every == 0 {
+		c.Every = defaultEvery
+	}
+	if _, err := newWorkflow(c.Fetcher, c.Limits, c.Root, time.Time{}); err != nil {
+		return nil, err
+	}
+	return &Client{config: c, kick: make(chan struct{}, 1), wanted: map[string]bool{}}, nil
+}
+
+func digits(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// Want asks for a list that is not held, at once. Asking again for the same
+// costs nothing; a list that the authority does not publish is forgotten.
+func (c *Client) Want(uri string) error {
+	if _, _, err := pathOf(uri); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	full := len(c.wanted) >= maxWanted
+	already := c.wanted[uri]
+	if !full {
+		c.wanted[uri] = true
+	}
+	c.mu.Unlock()
+	if full && !already {
+		return fmt.Errorf("list %s: %w: %d lists are being asked for", uri, ErrUnavailable, maxWanted)
+	}
+	if !already {
+		c.Kick()
+	}
+	return nil
+}
+
+// Kick starts a run now instead of at the next poll.
+func (c *Client) Kick() {
+	select {
+	case c.kick <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// Status returns how the last runs went.
+func (c *Client) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status
+}
+
+// Run polls until ctx ends, which is no error. It waits longer each time the
+// server does not answer; a list that fails by itself does not slow the others.
+func (c *Client) Run(ctx context.Context) error {
+	wait := c.config.Every
+	for {
+		_, err := c.Once(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, errStopped) {
+			wait = min(2*wait, max(longestWait, c.config.Every))
+		} else {
+			wait = c.config.Every
+		}
+		if err := c.sleep(ctx, restAfter, false); err != nil {
+			return nil
+		}
+		if err := c.sleep(ctx, jitter(wait)-restAfter, true); err != nil {
+			return nil
+		}
+	}
+}
+
+// sleep waits, until it is kicked if it may be.
+func (c *Client) sleep(ctx context.Context, d time.Duration, kicked bool) error {
+	t := time.NewTimer(max(d, 0))
+	defer t.Stop()
+	kick := c.kick
+	if !kicked {
+		kick = nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+	case <-kick:
+	}
+	return nil
+}
+
+// jitter returns d, a tenth longer or shorter.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
+}

@@ -1,0 +1,269 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"greengate/gate"
+	"greengate/pass"
+	"greengate/pass/statuslist"
+)
+
+// described is a role's metadata.
+type described = *metadata.Metadata[metadata.TargetsType]
+
+// may says whether targets lets the role deliver the path.
+func may(targets described, role, path string) error {
+	d := delegation(targets, role)
+	if d != nil {
+		if ok, err := d.IsDelegatedPath(path); err == nil && ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("target %s: %w: %s", path, ErrDelegation, role)
+}
+
+// parsed fetches a target and reads it; nothing is fetched when the stored
+// metadata, which came with what it describes, has the same target.
+func parsed[T any](ctx context.Context, r *run, targets described, role, path string, md, stored described,
+	limit int64, parse func([]byte) (T, error)) (value T, raw []byte, err error) {
+	t := md.Signed.Targets[path]
+	if t == nil || stored != nil && sameTarget(stored.Signed.Targets[path], t) {
+		return value, nil, nil
+	}
+	if err := may(targets, role, path); err != nil {
+		return value, nil, err
+	}
+	if raw, err = r.target(ctx, path, t, limit); err != nil {
+		return value, nil, err
+	}
+	if value, err = parse(raw); err != nil {
+		return value, nil, fmt.Errorf("target %s: %w: %w", path, ErrMalformed, err)
+	}
+	return value, raw, nil
+}
+
+// keys brings the key list in.
+func (r *run) keys(ctx context.Context, targets, md described, stored []byte) error {
+	raw := r.raw[keysRole]
+	if bytes.Equal(raw, stored) {
+		return nil
+	}
+	keys, data, err := parsed(ctx, r, targets, keysRole, keysPath, md, parseTargets(stored), r.config.Limits.Keys, pass.ParseKeySet)
+	if err != nil {
+		return err
+	}
+	if data != nil {
+		version := uint64(md.Signed.Version)
+		err := r.enqueueHeavy("keys", func(tx Tx) error { return tx.SetKeys(version, keys, data) })
+		if err != nil {
+			return err
+		}
+	}
+	r.enqueue(func(tx Tx) error { return tx.SetMetadata(keysRole, raw) })
+	return nil
+}
+
+// policy brings policy and map in, both or neither.
+func (r *run) policy(ctx context.Context, targets, md described, stored []byte) error {
+	raw := r.raw[policyRole]
+	if bytes.Equal(raw, stored) {
+		return nil
+	}
+	before := parseTargets(stored)
+	policy, policyData, err := parsed(ctx, r, targets, policyRole, policyPath, md, before, gate.MaxPolicy, gate.ParsePolicy)
+	if err != nil {
+		return err
+	}
+	riskMap, mapData, err := parsed(ctx, r, targets, policyRole, mapPath, md, before, gate.MaxRiskMap, gate.ParseRiskMap)
+	if err != nil {
+		return err
+	}
+	if policyData != nil {
+		r.enqueue(func(tx Tx) error { return tx.SetPolicy(policy, policyData) })
+		r.finished = append(r.finished, "policy")
+	}
+	if mapData != nil {
+		r.enqueue(func(tx Tx) error { return tx.SetMap(riskMap, mapData) })
+		r.finished = append(r.finished, "map")
+	}
+	r.enqueue(func(tx Tx) error { return tx.SetMetadata(policyRole, raw) })
+	return nil
+}
+
+// statusRoles returns the status roles of the provinces whose lists are held,
+// configured or wanted.
+func (r *run) statusRoles() []string {
+	provinces := map[string]bool{}
+	for _, region := range r.config.Regions {
+		provinces[region[:2]] = true
+	}
+	uris := slices.Concat(slices.Collect(maps.Keys(r.held)), r.wants)
+	for _, uri := range uris {
+		if _, region, err := pathOf(uri); err == nil {
+			provinces[region[:2]] = true
+		}
+	}
+	var roles []string
+	for _, p := range slices.Sorted(maps.Keys(provinces)) {
+		roles = append(roles, statusPrefix+p)
+	}
+	return roles
+}
+
+// lists brings in the lists of one province that this gate holds or wants.
+// Each stands for itself; what fails is reported, only the store's refusal is
+// returned.
+func (r *run) lists(ctx context.Context, targets described, role string, md described, stored []byte) error {
+	province := strings.TrimPrefix(role, statusPrefix)
+	rotated := r.rotated(targets, role)
+
+	asked := map[string]string{}
+	for _, uri := range r.wants {
+		if path, region, err := pathOf(uri); err == nil && region[:2] == province {
+			asked[path] = uri
+		}
+	}
+	had := map[string]string{}
+	for uri := range r.held {
+		if path, region, err := pathOf(uri); err == nil && region[:2] == province {
+			had[path] = uri
+		}
+	}
+
+	failed := false
+	fail := func(what string, err error) {
+		failed = true
+		r.fail(role, what, err)
+	}
+	for _, path := range slices.Sorted(maps.Keys(md.Signed.Targets)) {
+		region, ok := regionOf(path)
+		if !ok {
+			continue // a kind of target that a later gate knows
+		}
+		if !strings.HasPrefix(region, province) {
+			fail(path, fmt.Errorf("%w: %s", ErrDelegation, role))
+			continue
+		}
+		inRegion := slices.ContainsFunc(r.config.Regions, func(s string) bool { return overlap(s, region) })
+		if !inRegion && asked[path] == "" && had[path] == "" {
+			continue
+		}
+		if err := may(targets, role, path); err != nil {
+			fail(path, err)
+			continue
+		}
+		t := md.Signed.Targets[path]
+		info, err := describe(path, t)
+		if err != nil {
+			fail(path, err)
+			continue
+		}
+		if err := r.list(ctx, info, path, t, rotated); err != nil {
+			if errors.Is(err, ErrStore) {
+				return err
+			}
+			fail(info.URI, err)
+			continue
+		}
+		r.current = append(r.current, info.URI)
+		if old := had[path]; old != "" && old != info.URI {
+			r.drop(old)
+		}
+	}
+	for path, uri := range had {
+		if md.Signed.Targets[path] == nil {
+			r.drop(uri)
+		}
+	}
+	for path, uri := range asked {
+		if md.Signed.Targets[path] == nil {
+			r.fail(role, uri, fmt.Errorf("%w: the authority does not publish it", ErrNotFound))
+		}
+	}
+	if raw := r.raw[role]; !failed && !bytes.Equal(raw, stored) {
+		r.enqueue(func(tx Tx) error { return tx.SetMetadata(role, raw) })
+	}
+	return nil
+}
+
+func (r *run) drop(uri string) {
+	r.report.Dropped = append(r.report.Dropped, uri)
+	r.enqueue(func(tx Tx) error { return tx.DropList(uri) })
+}
+
+// describe reads the description of a list, which must be of the list that
+// the path is for.
+func describe(path string, t *metadata.TargetFiles) (statuslist.Info, error) {
+	if t.Custom == nil {
+		return statuslist.Info{}, fmt.Errorf("%w: list without a description", ErrMalformed)
+	}
+	info, err := statuslist.ParseInfo(*t.Custom)
+	if err != nil {
+		return statuslist.Info{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	own, _, err := pathOf(info.URI)
+	if err != nil {
+		return statuslist.Info{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if own != path {
+		return statuslist.Info{}, fmt.Errorf("%w: %s describes list %s", ErrDelegation, path, info.URI)
+	}
+	return info, nil
+}
+
+// list brings one list in if it is not held as described.
+func (r *run) list(ctx context.Context, info statuslist.Info, path string, t *metadata.TargetFiles, rotated bool) error {
+	held, ok := r.held[info.URI]
+	if ok && sameInfo(held, info) {
+		return nil
+	}
+	// After a rotation of the role's keys a lower sequence is the honest one:
+	// a thief may have driven the number up.
+	if ok && !rotated {
+		switch {
+		case info.Sequence < held.Sequence:
+			return fmt.Errorf("%w: sequence %d, held is %d", ErrRollback, info.Sequence, held.Sequence)
+		case info.Sequence == held.Sequence:
+			return fmt.Errorf("%w: another list with the held sequence %d", ErrRollback, held.Sequence)
+		case info.Issued.Before(held.Issued):
+			return fmt.Errorf("%w: issued %s, held is of %s", ErrRollback, day(info.Issued), day(held.Issued))
+		}
+	}
+	if r.reference.After(info.Expires) {
+		return fmt.Errorf("%w on %s", ErrExpired, day(info.Expires))
+	}
+	if info.Issued.After(r.issued) {
+		return fmt.Errorf("%w: issued %s, after the timestamp", ErrMalformed, day(info.Issued))
+	}
+	data, err := r.target(ctx, path, t, r.config.Limits.List)
+	if err != nil {
+		return err
+	}
+	l, err := statuslist.ParseCBOR(data, info.Size)
+	if errors.Is(err, statuslist.ErrSize) {
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	raw := l.Raw()
+	if l.Bits() != info.Bits || int64(len(raw)) != info.Size || sha256.Sum256(raw) != info.SHA256 {
+		return fmt.Errorf("%w: the unpacked list is another", ErrHash)
+	}
+	r.fresh = append(r.fresh, info.URI)
+	return r.enqueueHeavy(info.URI, func(tx Tx) error { return tx.PutList(info, raw) })
+}
+
+func sameInfo(a, b statuslist.Info) bool {
+	return a.URI == b.URI && a.Sequence == b.Sequence && a.Bits == b.Bits && a.Size == b.Size &&
+		a.SHA256 == b.SHA256 && a.Issued.Equal(b.Issued) && a.Expires.Equal(b.Expires)
+}

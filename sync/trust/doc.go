@@ -1,0 +1,32 @@
+// Package trust brings signed lists in: keys, status lists, map and policy,
+// by the client workflow of The Update Framework (specification 1.0.x, section
+// 5) from any server of plain files, or from a folder.
+//
+// The checks of metadata are go-tuf's; what is persisted, when, and what a
+// role may deliver is decided here.
+//
+// # What is stored when
+//
+// A root is stored as soon as it is verified. Timestamp, snapshot and targets
+// are stored in one transaction; a delegated role's metadata only in the
+// transaction with the last of what it describes. One status list is the unit
+// of consistency: it is stored by itself as soon as it is verified, and the
+// old generation answers until then. What is missing is seen by comparing what
+// is held with what is described, so a run that was cut anywhere is finished
+// by the next.
+//
+// # What a role may deliver
+//
+//	keys       keys/keys.json
+//	policy     policy/policy.json, map/map.json
+//	status-33  status/33*/NUMBER.tsl, whose signed URI ends in the same REGION/NUMBER
+//
+// Targets delegates these paths, and the client holds to them whatever targets
+// says. So a stolen online key recolours its own province and nothing else.
+//
+// # Time
+//
+// One run has one reference time: the clock's, or the last signed time where
+// that is later or the clock is unset. Expiry of metadata governs what is
+// accepted; how long a list may be used is the policy's matter.
+package trust

@@ -1,0 +1,42 @@
+package trust
+
+import (
+	"time"
+
+	"greengate/gate"
+	"greengate/pass"
+	"greengate/pass/statuslist"
+)
+
+// Tx is one transaction of the store: all of it is on disk, or none.
+type Tx interface {
+	// SetMetadata keeps the newest verified metadata of a role, as it came;
+	// nil forgets it.
+	SetMetadata(role string, raw []byte) error
+	// SetKeys replaces all issuer and enterprise keys.
+	SetKeys(version uint64, keys []pass.Key, raw []byte) error
+	// PutList replaces one generation of a list by another. The sequence may
+	// go down after the keys of its role were rotated.
+	PutList(info statuslist.Info, raw []byte) error
+	// DropList forgets a list; one that is not held is no error.
+	DropList(uri string) error
+	// Confirm says that the authority called what is held of these lists
+	// current at this signed time; the age of a list counts from it.
+	Confirm(uris []string, issued time.Time) error
+	// SetPolicy replaces the policy in force.
+	SetPolicy(p gate.Policy, raw []byte) error
+	// SetMap replaces the map.
+	SetMap(m gate.RiskMap, raw []byte) error
+	// RaiseFloor raises the clock's floor to a signed time; never backwards.
+	RaiseFloor(issued time.Time) error
+}
+
+// Store keeps what was verified.
+type Store interface {
+	// Install runs f in one transaction; an error of f undoes it.
+	Install(f func(Tx) error) error
+	// Metadata returns what SetMetadata kept for the role, nil or empty for nothing.
+	Metadata(role string) []byte
+	// Lists describes the lists that are held.
+	Lists() []statuslist.Info
+}
