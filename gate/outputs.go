@@ -68,9 +68,13 @@ func (t Tone) String() string {
 type Outputs struct {
 	// Entry and Exit are released directions of the turnstile. Exit is never refused.
 	Entry, Exit bool
-	Light       Light
-	Tone        Tone
-	View        View
+	// Entries and Exits count the releases. One that begins while another
+	// stands leaves Entry or Exit as it is and shows here alone; it wants a
+	// pulse, or the full time, of its own.
+	Entries, Exits uint64
+	Light          Light
+	Tone           Tone
+	View           View
 }
 
 // State is a state of the lane.

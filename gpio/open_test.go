@@ -7,9 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"periph.io/x/conn/v3/driver"
 	"periph.io/x/conn/v3/driver/driverreg"
+	pgpio "periph.io/x/conn/v3/gpio"
+
+	"greengate/gate"
 )
 
 func header(label string) chip {
@@ -95,6 +99,54 @@ func TestCheckDriver(t *testing.T) {
 	}
 	if err := checkDriver(&driverreg.State{}, gpioDriver); !errors.Is(err, ErrDriver) || !strings.Contains(err.Error(), "ioctl-gpio") {
 		t.Errorf("missing driver: %v, want its name", err)
+	}
+}
+
+// A panic on the way from a contact to the lane locks first, and then goes on.
+func TestPanicInEmit(t *testing.T) {
+	var relay recorded
+	p, err := New(Pins{EntryRelay: &relay, Fire: cut{}}, Config{Mode: LevelMode}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := p.Apply(gate.Outputs{Entry: true}); err != nil || !relay.level {
+		t.Fatalf("Apply = %v, relay %v, want released", err, relay.level)
+	}
+	defer func() {
+		if r := recover(); r != "lane" {
+			t.Errorf("recovered %v, want the panic of emit", r)
+		}
+		if relay.level {
+			t.Error("not locked")
+		}
+	}()
+	p.watch(t.Context(), p.contacts[0], func(gate.Input) { panic("lane") })
+}
+
+type recorded struct{ level pgpio.Level }
+
+func (r *recorded) Out(l pgpio.Level) error {
+	r.level = l
+	return nil
+}
+
+// cut is an input whose wire is cut.
+type cut struct{}
+
+func (cut) Read() (pgpio.Level, error)              { return pgpio.High, nil }
+func (cut) WaitForEdge(time.Duration) (bool, error) { return false, nil }
+
+func TestBias(t *testing.T) {
+	for pull, want := range map[Pull]pgpio.Pull{"": pgpio.PullUp, PullUp: pgpio.PullUp, PullDown: pgpio.PullDown,
+		ExternalUp: pgpio.PullNoChange, ExternalDown: pgpio.PullNoChange} {
+		if got := pull.bias(); got != want {
+			t.Errorf("bias of %q = %v, want %v", pull, got, want)
+		}
 	}
 }
 

@@ -126,10 +126,10 @@ func (p *Panel) Apply(o gate.Outputs) error {
 	var errs []error
 	for _, pass := range []bool{false, true} { // what locks goes first
 		if p.entry != nil && o.Entry == pass {
-			errs = append(errs, p.entry.set(o.Entry, fire))
+			errs = append(errs, p.entry.set(o.Entry, o.Entries, fire))
 		}
 		if p.exit != nil && o.Exit == pass {
-			errs = append(errs, p.exit.set(o.Exit, fire))
+			errs = append(errs, p.exit.set(o.Exit, o.Exits, fire))
 		}
 	}
 	if err := errors.Join(errs...); err != nil && !fire {
@@ -223,21 +223,24 @@ func (p *Panel) Run(ctx context.Context, emit func(gate.Input)) error {
 
 	var watchers sync.WaitGroup
 	for _, c := range p.contacts {
-		watchers.Go(func() {
-			defer func() {
-				if r := recover(); r != nil {
-					if err := p.Safe(); err != nil {
-						p.log.Error("lane is not safe", "error", err)
-					}
-					panic(r)
-				}
-			}()
-			c.watch(ctx, emit)
-		})
+		watchers.Go(func() { p.watch(ctx, c, emit) })
 	}
 	<-ctx.Done()
 	watchers.Wait()
 	return nil
+}
+
+// watch makes the lane safe before a panic ends the program.
+func (p *Panel) watch(ctx context.Context, c *contact, emit func(gate.Input)) {
+	defer func() {
+		if r := recover(); r != nil {
+			if err := p.Safe(); err != nil {
+				p.log.Error("lane is not safe", "error", err)
+			}
+			panic(r)
+		}
+	}()
+	c.watch(ctx, emit)
 }
 
 func ended(c <-chan struct{}) bool {

@@ -44,8 +44,12 @@ type relay struct {
 	log          *slog.Logger
 
 	mu sync.Mutex
-	// want is what the lane asked for last, fire whether it asked because of fire.
+	// want is what the lane asked for last, fire whether it asked because of
+	// fire, and count which release it was.
 	want, fire bool
+	count      uint64
+	// fireErr is why the last attempt to release by fire failed.
+	fireErr error
 	// busy: a pulse, or the gap after it, has not ended; again: another was asked for meanwhile.
 	busy, again bool
 	shut        bool
@@ -89,23 +93,25 @@ func (r *relay) rest(next func()) {
 	next()
 }
 
-// set is what the lane asks for. In pulse mode each rise of want gives one
-// pulse, which ends by itself even if want falls before: a shorter one would
-// be no signal to the controller. In level mode want is followed for at most
-// maxOn. Release by fire has no maximum: in level mode the relay is held, in
-// pulse mode pulses are repeated, because such a controller opens for some
-// seconds or one passage only.
-func (r *relay) set(want, fire bool) error {
+// set is what the lane asks for. In pulse mode each rise of want, and each new
+// count while it stands, gives one pulse, which ends by itself even if want
+// falls before: a shorter one would be no signal to the controller. In level
+// mode want is followed for at most maxOn after the last new release. Release
+// by fire has no maximum: in level mode the relay is held, in pulse mode
+// pulses are repeated, because such a controller opens for some seconds or one
+// passage only.
+func (r *relay) set(want bool, count uint64, fire bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.shut {
 		return ErrClosed
 	}
+	fresh := want && (!r.want || r.fire || count != r.count)
+	r.count = count
 	if want && fire {
-		if r.fire {
+		if r.fire && r.fireErr == nil {
 			return nil
 		}
-		r.stop()
 		r.want, r.fire, r.busy, r.again = true, true, false, false
 		return r.releaseByFire()
 	}
@@ -119,18 +125,17 @@ func (r *relay) set(want, fire bool) error {
 			r.gap()
 		}
 	}
-	if !want {
+	switch {
+	case !want:
 		r.want, r.again = false, false
-		if r.mode == PulseMode && r.busy {
+		if r.busy {
 			return nil
 		}
 		r.stop()
 		return r.off()
-	}
-	if r.want {
+	case !fresh:
 		return nil
-	}
-	if r.busy {
+	case r.busy:
 		r.want, r.again = true, true
 		return nil
 	}
@@ -182,11 +187,14 @@ func (r *relay) gap() {
 // end it: it is tried again for as long as the fire lasts.
 func (r *relay) releaseByFire() error {
 	err := r.drive(true)
+	r.fireErr = err
 	switch {
 	case r.mode == PulseMode:
 		r.after(r.pulse, func() { r.rest(func() { r.after(firePause, r.fireAgain) }) })
 	case err != nil:
 		r.after(lockRetry, r.fireAgain)
+	default:
+		r.stop()
 	}
 	return err
 }
