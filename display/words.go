@@ -107,11 +107,10 @@ func parse(raw []byte) (*Words, error) {
 
 // labels are the words that pages ask for by name.
 var labels = []string{
-	"lists", "clock", "backlog", "hub", "hub-connected", "hub-away", "hub-never", "journal", "readers", "faults", "no-faults",
+	"lists", "clock", "backlog", "hub", "hub-connected", "hub-away", "hub-never", "journal", "readers",
 	"recent", "none-yet", "guard", "pin", "pin-wrong", "pin-locked", "log-in", "log-out", "logged-out", "admit", "refuse",
 	"pass", "pass-help", "why", "confirm", "cancel", "done", "too-late", "failed", "held-no-admit", "nothing-held",
-	"temperature", "colour", "kind", "fault", "seconds", "offline", "offline-next", "delete", "busy", "notices", "entry", "exit",
-	"gate", "clock-unset", "never",
+	"temperature", "fault", "offline", "offline-next", "delete", "busy", "entry", "exit",
 }
 
 // lacks lists the words that are missing, as "reasons.valid".

@@ -38,7 +38,6 @@ type face struct {
 type guardFace struct {
 	Held     bool       `json:"held"`
 	MayAdmit bool       `json:"may_admit"`
-	Entry    bool       `json:"entry"`
 	Colour   string     `json:"colour,omitempty"`
 	Colours  []string   `json:"colours,omitempty"`
 	Kinds    []string   `json:"kinds,omitempty"`
@@ -82,7 +81,6 @@ func (s *Server) guardFace(v gate.View) *guardFace {
 	g := &guardFace{
 		Held:     v.State == gate.Held,
 		MayAdmit: v.State == gate.Held && v.GuardMayAdmit,
-		Entry:    v.Direction == gate.Entry,
 		Sequence: v.Sequence,
 	}
 	if v.Colour != gate.StatusUnknown {
@@ -158,11 +156,14 @@ func (s *Server) strip(h display.Health, now time.Time, guard bool) strip {
 		if h.Clock == gate.ClockUnset || h.ClockTime.IsZero() {
 			return word(w.Clocks, gate.ClockUnset.String())
 		}
-		at := h.ClockTime.Format("15:04")
-		if guard || level != "good" {
-			at += " · " + word(w.Clocks, h.Clock.String())
+		at, quality := h.ClockTime.Format("15:04"), word(w.Clocks, h.Clock.String())
+		switch {
+		case !guard && level == "good":
+			return at
+		case w != s.words[0]:
+			return quality // the figures stand in the first language already
 		}
-		return at
+		return at + " · " + quality
 	})
 	// A backlog is what a gate without a network has; it is worth a look only
 	// while it cannot drain.

@@ -24,7 +24,7 @@ type passage struct {
 type passed struct {
 	At      string   `json:"at"`
 	Verdict string   `json:"verdict"`
-	Entry   bool     `json:"entry"`
+	Ways    []string `json:"ways"`
 	Words   []string `json:"words"`
 	Reasons []string `json:"reasons"`
 	Kinds   []string `json:"kinds,omitempty"`
@@ -62,7 +62,7 @@ func (s *Server) recently(list []passage, zone *time.Location) []passed {
 		line := passed{
 			At:      p.at.In(zone).Format("15:04:05"),
 			Verdict: p.verdict.String(),
-			Entry:   p.direction == gate.Entry,
+			Ways:    s.each(func(w *display.Words) string { return w.Label(p.direction.String()) }),
 			Words:   s.each(func(w *display.Words) string { return word(w.Verdicts, p.verdict.String()) }),
 			Reasons: s.each(func(w *display.Words) string {
 				if word, ok := w.Reasons[p.reason]; ok {

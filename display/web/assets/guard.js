@@ -243,7 +243,7 @@ function strip(health) {
     time.textContent = past.at;
     const what = document.createElement("div");
     what.className = "what";
-    what.append(span(past.words, "said"));
+    what.append(span(past.words, "said"), " · ", span(past.ways, "said"));
     if (past.kinds) what.append(" · ", span(past.kinds, "said"));
     const why = document.createElement("div");
     why.className = "why";
@@ -253,6 +253,7 @@ function strip(health) {
     return line;
   });
   by("recent").replaceChildren(...lines);
+  by("none").hidden = lines.length > 0;
 }
 
 enter();
