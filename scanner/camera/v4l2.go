@@ -1,0 +1,344 @@
+package camera
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// buffers is how many pictures the driver may fill ahead: the least that
+	// keeps a camera running while one is copied.
+	buffers = 4
+	// quiet is how long a camera may deliver nothing before it is opened again.
+	quiet = 5 * time.Second
+	// maxFormats is how many formats a driver is asked for.
+	maxFormats = 64
+	// maxBuffer is the largest buffer that is mapped.
+	maxBuffer = 64 << 20
+)
+
+// errStalled is a camera that is open and delivers nothing.
+var errStalled = errors.New("no picture for 5 s")
+
+// V4L2 is a Source of pictures from a camera of the kernel's video subsystem:
+// USB cameras, and the Pi's own behind the old stack. The driver's buffers are
+// mapped (memory-mapped streaming, one plane). It asks for a format that has
+// brightness as it is before one that must be unpacked: GREY, NV12, NV21,
+// YU12, YUYV, MJPEG.
+type V4L2 struct {
+	// Path of the device, as /dev/video0 or a name under /dev/v4l/by-id.
+	Path string
+	// Width and Height asked for in pixels; the driver may give others. Zero
+	// means 1280×720.
+	Width, Height int
+
+	// open is the kernel unless a test says otherwise.
+	open func(path string) (driver, error)
+}
+
+// driver is a video device.
+type driver interface {
+	// ioctl passes arg, a structure of videodev2.h, both ways.
+	ioctl(request uint, arg []byte) error
+	// mmap maps length bytes at offset until close.
+	mmap(offset int64, length int) ([]byte, error)
+	// wait waits until a picture is there or d is over (false), or returns ctx's error.
+	wait(ctx context.Context, d time.Duration) (bool, error)
+	close() error
+}
+
+// Live is true.
+func (v *V4L2) Live() bool { return true }
+
+// String is the path.
+func (v *V4L2) String() string { return v.Path }
+
+// Run delivers pictures until ctx is done or the camera fails or is unplugged.
+func (v *V4L2) Run(ctx context.Context, ready func(), frames func(Image)) (err error) {
+	open := v.open
+	if open == nil {
+		open = openVideo
+	}
+	dev, err := open(v.Path)
+	if err != nil {
+		return fmt.Errorf("camera %s: %w", v.Path, err)
+	}
+	defer func() {
+		if cerr := dev.close(); cerr != nil && err == nil {
+			err = fmt.Errorf("camera %s: %w", v.Path, cerr)
+		}
+	}()
+	if err := v.stream(ctx, dev, ready, frames); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("camera %s: %w", v.Path, err)
+	}
+	return nil
+}
+
+// stream sets an open device up and delivers its pictures.
+func (v *V4L2) stream(ctx context.Context, dev driver, ready func(), frames func(Image)) error {
+	a := abis()[0]
+	if err := capable(dev, a); err != nil {
+		return err
+	}
+	layout, err := v.negotiate(dev, a)
+	if err != nil {
+		return err
+	}
+	a, mapped, err := mapBuffers(dev, abis())
+	if err != nil {
+		return err
+	}
+	for i := range mapped {
+		if err := dev.ioctl(a.qBuf(), a.buffer(uint32(i))); err != nil {
+			return fmt.Errorf("queue buffer %d: %w", i, err)
+		}
+	}
+	kind := make([]byte, sizeInt)
+	put32(kind, 0, bufTypeCapture)
+	if err := dev.ioctl(a.streamOn(), kind); err != nil {
+		return fmt.Errorf("start streaming: %w", err)
+	}
+	// A device that is gone cannot be told to stop; closing it does the same.
+	defer func() { _ = dev.ioctl(a.streamOff(), kind) }()
+	ready()
+
+	last := time.Now()
+	for {
+		there, err := dev.wait(ctx, quiet)
+		if err != nil {
+			return err
+		}
+		if !there || time.Since(last) >= quiet {
+			return errStalled
+		}
+		b := a.buffer(0)
+		if err := dev.ioctl(a.dqBuf(), b); err != nil {
+			if errors.Is(err, unix.EAGAIN) {
+				continue
+			}
+			return fmt.Errorf("take picture: %w", err)
+		}
+		index, used, flags := u32(b, 0), u32(b, 8), u32(b, 12)
+		if int64(index) >= int64(len(mapped)) {
+			return fmt.Errorf("driver names buffer %d of %d", index, len(mapped))
+		}
+		// A buffer with the error flag holds rubbish (a USB packet was lost).
+		if data := mapped[index]; flags&bufFlagError == 0 && used > 0 && int64(used) <= int64(len(data)) {
+			last = time.Now()
+			m := layout
+			m.Data = data[:used]
+			frames(m)
+		}
+		if err := dev.ioctl(a.qBuf(), a.buffer(index)); err != nil {
+			return fmt.Errorf("give buffer %d back: %w", index, err)
+		}
+	}
+}
+
+// capable reports whether the device captures pictures into mapped buffers.
+func capable(dev driver, a abi) error {
+	b := make([]byte, sizeCapability)
+	if err := dev.ioctl(a.queryCap(), b); err != nil {
+		return fmt.Errorf("not a video device: %w", err)
+	}
+	caps := u32(b, 84)
+	if caps&capDeviceCaps != 0 {
+		caps = u32(b, 88) // of this node, not of the whole device
+	}
+	if caps&capVideoCapture == 0 || caps&capStreaming == 0 {
+		return fmt.Errorf("device does not capture pictures: capabilities %#x", caps)
+	}
+	return nil
+}
+
+// wanted are the pixel formats that can be read, best first.
+var wanted = []struct {
+	pixel  uint32
+	format Format
+	wide   uint32 // bytes of brightness and what is between, a pixel
+}{
+	{pixGREY, Luma, 1}, {pixNV12, Luma, 1}, {pixNV21, Luma, 1}, {pixYU12, Luma, 1},
+	{pixYUYV, YUYV, 2}, {pixMJPEG, Encoded, 0}, {pixJPEG, Encoded, 0},
+}
+
+// negotiate chooses the best format that the driver offers, and returns the
+// layout that it really gives.
+func (v *V4L2) negotiate(dev driver, a abi) (Image, error) {
+	offered := map[uint32]bool{}
+	for i := range uint32(maxFormats) {
+		b := make([]byte, sizeFmtDesc)
+		put32(b, 0, i)
+		put32(b, 4, bufTypeCapture)
+		if err := dev.ioctl(a.enumFmt(), b); err != nil {
+			if errors.Is(err, unix.EINVAL) {
+				break // that was the last
+			}
+			return Image{}, fmt.Errorf("list formats: %w", err)
+		}
+		offered[u32(b, 44)] = true
+	}
+	ask := pixFormat{width: 1280, height: 720}
+	if v.Width > 0 && v.Height > 0 {
+		ask.width, ask.height = uint32(v.Width), uint32(v.Height)
+	}
+	for _, w := range wanted {
+		if !offered[w.pixel] {
+			continue
+		}
+		ask.pixel = w.pixel
+		b := a.format(ask)
+		if err := dev.ioctl(a.setFmt(), b); err != nil {
+			return Image{}, fmt.Errorf("set format: %w", err)
+		}
+		got := a.pix(b)
+		if got.pixel != w.pixel {
+			continue // the driver knew better; ask for the next
+		}
+		if got.width < 1 || got.height < 1 || got.width > 1<<14 || got.height > 1<<14 || got.stride > 1<<17 {
+			return Image{}, fmt.Errorf("driver gives %d×%d, stride %d", got.width, got.height, got.stride)
+		}
+		// bytesperline counts padding; some drivers leave it at zero.
+		stride := max(got.stride, w.wide*got.width)
+		return Image{Format: w.format, Width: int(got.width), Height: int(got.height), Stride: int(stride)}, nil
+	}
+	return Image{}, fmt.Errorf("none of the %d formats on offer can be read (GREY, NV12, NV21, YU12, YUYV, MJPEG)", len(offered))
+}
+
+// mapBuffers asks the driver for buffers and maps them. It finds out which of
+// these kinds of v4l2_buffer the kernel speaks.
+func mapBuffers(dev driver, kinds []abi) (abi, [][]byte, error) {
+	a := kinds[0]
+	r := make([]byte, sizeReqBufs)
+	put32(r, 0, buffers)
+	put32(r, 4, bufTypeCapture)
+	put32(r, 8, memoryMmap)
+	if err := dev.ioctl(a.reqBufs(), r); err != nil {
+		return a, nil, fmt.Errorf("request buffers: %w", err)
+	}
+	n := u32(r, 0)
+	if n < 1 || n > 32 {
+		return a, nil, fmt.Errorf("driver gives %d buffers, want %d", n, buffers)
+	}
+	var mapped [][]byte
+	for i := range n {
+		b := a.buffer(i)
+		err := dev.ioctl(a.queryBuf(), b)
+		if i == 0 && errors.Is(err, unix.ENOTTY) && len(kinds) > 1 {
+			a = kinds[1]
+			b = a.buffer(i)
+			err = dev.ioctl(a.queryBuf(), b)
+		}
+		if err != nil {
+			return a, nil, fmt.Errorf("ask for buffer %d: %w", i, err)
+		}
+		length := u32(b, a.offLength())
+		if length < 1 || length > maxBuffer {
+			return a, nil, fmt.Errorf("buffer %d of %d bytes", i, length)
+		}
+		m, err := dev.mmap(int64(u32(b, a.offM())), int(length))
+		if err != nil {
+			return a, nil, fmt.Errorf("map buffer %d: %w", i, err)
+		}
+		mapped = append(mapped, m)
+	}
+	return a, mapped, nil
+}
+
+// video is a device of the kernel.
+type video struct {
+	fd     int
+	maps   [][]byte
+	wakeFd int // readable once the context is done
+}
+
+// openVideo opens a device of the kernel.
+func openVideo(path string) (driver, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("open", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	return &video{fd: fd, wakeFd: wake}, nil
+}
+
+func (v *video) ioctl(request uint, arg []byte) error {
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(v.fd), uintptr(request), uintptr(unsafe.Pointer(&arg[0])))
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	}
+}
+
+func (v *video) mmap(offset int64, length int) ([]byte, error) {
+	m, err := unix.Mmap(v.fd, offset, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	v.maps = append(v.maps, m)
+	return m, nil
+}
+
+func (v *video) wait(ctx context.Context, d time.Duration) (bool, error) {
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
+		// Any write makes it readable; the counter cannot be full.
+		_, _ = unix.Write(v.wakeFd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	})
+	defer func() {
+		if !stop() {
+			<-woken // it must not write to a number that is somebody else's by then
+		}
+	}()
+	deadline := time.Now().Add(d)
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return false, ctx.Err()
+		}
+		fds := []unix.PollFd{{Fd: int32(v.fd), Events: unix.POLLIN}, {Fd: int32(v.wakeFd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, int(left.Milliseconds())+1)
+		switch {
+		case ctx.Err() != nil:
+			return false, ctx.Err()
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return false, os.NewSyscallError("poll", err)
+		case n == 0:
+			return false, nil
+		case fds[0].Revents&unix.POLLIN != 0:
+			return true, nil
+		default: // POLLERR, POLLHUP: unplugged
+			return false, unix.ENODEV
+		}
+	}
+}
+
+// close unmaps and closes.
+func (v *video) close() error {
+	var errs []error
+	for _, m := range v.maps {
+		errs = append(errs, unix.Munmap(m))
+	}
+	errs = append(errs, unix.Close(v.fd), unix.Close(v.wakeFd))
+	return errors.Join(errs...)
+}
