@@ -190,6 +190,7 @@ type machine struct {
 	at       moment // of the step being made
 	state    State
 	shown    Decision
+	light    Light // of ReadingCode and Recording
 	since    time.Time
 	until    time.Time
 	first    uint64 // count of the first view of this state
@@ -400,8 +401,16 @@ func (m *machine) timeUp() {
 	}
 }
 
-// enter enters a state.
+// enter enters a state. While something is looked up or written down, the
+// light stays what the person was last told.
 func (m *machine) enter(s State, shown Decision, until time.Time) {
+	switch m.state {
+	case ReadingCode, Recording:
+	case Idle:
+		m.light = m.cfg.Idle
+	default:
+		m.light, _ = m.shown.Presentation()
+	}
 	m.state, m.shown, m.until = s, shown, until
 	m.since = m.at.now
 	m.busy = false
@@ -1315,10 +1324,7 @@ func (m *machine) outputs() Outputs {
 			v.Light, v.Tone = v.Decision.Presentation()
 		}
 	case ReadingCode, Recording:
-		v.Light = m.cfg.Idle
-		if m.p.permitAsked || len(m.p.readings) > 0 || m.p.thermometerFailed || m.p.seq > 0 {
-			v.Light = Light{Colour: LightAmber}
-		}
+		v.Light = m.light
 	default:
 		v.Light, v.Tone = m.shown.Presentation()
 	}
