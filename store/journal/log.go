@@ -159,6 +159,22 @@ type place struct {
 // Open opens the journal in dir, which must exist, and makes ready what a
 // crash has left. Errors wrap ErrLocked, ErrGate, ErrDamaged, or are the disk's.
 func Open(dir string, o Options) (*Log, error) {
+	l, err := load(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	// The first segment is zeroed while the rest of the program starts. Without
+	// room for it the first Append says so.
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.prepare(); err != nil {
+		l.log.Warn("journal has no room for a segment", "error", err)
+	}
+	return l, nil
+}
+
+// load is Open without its goroutine.
+func load(dir string, o Options) (*Log, error) {
 	if err := passage.CheckGate(o.Gate); err != nil {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}
@@ -192,13 +208,6 @@ func Open(dir string, o Options) (*Log, error) {
 			err = errors.Join(err, l.cursor.close())
 		}
 		return nil, errors.Join(fmt.Errorf("journal %s: %w", dir, err), lock.Close())
-	}
-	// The first segment is zeroed while the rest of the program starts. Without
-	// room for it the first Append says so.
-	l.appendMu.Lock()
-	defer l.appendMu.Unlock()
-	if err := l.prepare(); err != nil {
-		l.log.Warn("journal has no room for a segment", "error", err)
 	}
 	return l, nil
 }
@@ -241,12 +250,12 @@ func (l *Log) restore() error {
 	// the log.
 	segs := make([]segment, 0, len(ids))
 	for i := len(ids) - 1; i >= 0; i-- {
-		s, c, err := l.load(ids[i], len(segs) == 0)
+		s, c, err := l.loadSegment(ids[i], len(segs) == 0)
 		if err != nil {
 			return err
 		}
 		if len(segs) > 0 && !c.begun {
-			if s, c, err = l.load(ids[i], true); err != nil {
+			if s, c, err = l.loadSegment(ids[i], true); err != nil {
 				return err
 			}
 		}
@@ -311,10 +320,10 @@ func (l *Log) restore() error {
 	return nil
 }
 
-// load reads a segment; whole, or only its beginning. A segment that was
+// loadSegment reads a segment; whole, or only its beginning. A segment that was
 // appended to is cut behind its last record, which takes away a torn tail and
 // gives back the zeros.
-func (l *Log) load(id uint64, whole bool) (s segment, c contents, err error) {
+func (l *Log) loadSegment(id uint64, whole bool) (s segment, c contents, err error) {
 	s.id = id
 	f, err := l.disk.open(segmentName(id))
 	if err != nil {

@@ -932,7 +932,7 @@ func FuzzRecover(f *testing.F) {
 			t.Fatal(err)
 		}
 		_, o := faulty(dir)
-		l, err := Open(dir, o)
+		l, err := load(dir, o)
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) {
 				t.Fatal(err)
