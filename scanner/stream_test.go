@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ type bench struct {
 	Stream
 	log     strings.Builder
 	start   time.Time
+	mu      sync.Mutex
 	lines   []string
 	devices []io.ReadCloser // opened in this order; nil is one that is missing
 }
@@ -46,6 +48,8 @@ func (b *bench) run(t *testing.T) (stop func()) {
 	done := make(chan error)
 	go func() {
 		done <- b.Run(ctx, func(s gate.Scan) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			b.lines = append(b.lines, fmt.Sprintf("%v %s %s", s.At.Sub(b.start), s.Direction, s.Raw))
 		})
 	}()
@@ -84,9 +88,11 @@ func TestStreamGap(t *testing.T) {
 		say(0, "F")
 		time.Sleep(59 * time.Millisecond)
 		synctest.Wait()
+		b.mu.Lock()
 		if len(b.lines) != 2 {
 			t.Errorf("59 ms after the last byte: %d scans, want 2", len(b.lines))
 		}
+		b.mu.Unlock()
 		time.Sleep(time.Second)
 		stop()
 		b.want(t, "1.059s exit JKM1:AB", "1.119s exit CDE", "1.119s exit F")
