@@ -28,13 +28,15 @@ const (
 	StopShape Shape = "stop"
 	// AttentionShape is an exclamation mark in a triangle.
 	AttentionShape Shape = "attention"
+	// LeaveShape is an arrow out of a door: the way out is open, and not the way in.
+	LeaveShape Shape = "leave"
 	// FireShape is a flame.
 	FireShape Shape = "fire"
 )
 
 // Shapes lists every shape once.
 func Shapes() []Shape {
-	return []Shape{OutShape, CodeShape, WaitShape, PermitShape, MeasureShape, AgainShape, CloserShape, GoShape, StopShape, AttentionShape, FireShape}
+	return []Shape{OutShape, CodeShape, WaitShape, PermitShape, MeasureShape, AgainShape, CloserShape, GoShape, StopShape, AttentionShape, LeaveShape, FireShape}
 }
 
 // Mark returns one character for terminals.
@@ -54,6 +56,8 @@ func (s Shape) Mark() string {
 		return "✕"
 	case AttentionShape:
 		return "!"
+	case LeaveShape:
+		return "→"
 	case FireShape:
 		return "▲"
 	}
@@ -80,9 +84,9 @@ type Sign struct {
 	Ground Ground
 }
 
-// SignOf returns the picture of a state; what is not a state is out of service.
-func SignOf(s gate.State) Sign {
-	switch s {
+// SignOf returns the picture of a view; what is not a state is out of service.
+func SignOf(v gate.View) Sign {
+	switch v.State {
 	case gate.Idle:
 		return Sign{CodeShape, GroundBlue}
 	case gate.ReadingCode, gate.Recording:
@@ -96,6 +100,9 @@ func SignOf(s gate.State) Sign {
 	case gate.StepCloser:
 		return Sign{CloserShape, GroundAmber}
 	case gate.Released:
+		if v.Direction == gate.Exit {
+			return Sign{LeaveShape, GroundGreen}
+		}
 		return Sign{GoShape, GroundGreen}
 	case gate.Refused:
 		return Sign{StopShape, GroundRed}

@@ -109,7 +109,7 @@ func parse(raw []byte) (*Words, error) {
 var labels = []string{
 	"lists", "clock", "backlog", "hub", "hub-connected", "hub-away", "hub-never", "journal", "readers",
 	"recent", "none-yet", "guard", "pin", "pin-wrong", "pin-locked", "log-in", "log-out", "logged-out", "admit", "refuse",
-	"pass", "pass-help", "why", "confirm", "cancel", "done", "too-late", "failed", "held-no-admit", "nothing-held",
+	"pass", "pass-help", "why", "confirm", "cancel", "done", "too-late", "failed", "held-no-admit", "not-allowed", "nothing-held",
 	"temperature", "fault", "offline", "offline-next", "delete", "busy", "entry", "exit",
 }
 
@@ -160,11 +160,14 @@ func (w *Words) lacks() []string {
 }
 
 // Say returns the words of a view: those of its reason where the state is the
-// end of a decision, those of its state otherwise.
+// end of a decision, those of its state otherwise. The words never contradict
+// the turnstile: a reason that lets people through speaks only while it is
+// released (a guard who refuses has the reason "guard" too), and no other
+// reason speaks then.
 func (w *Words) Say(v gate.View) Word {
 	switch v.State {
 	case gate.Released, gate.Refused, gate.Held:
-		if word, ok := w.Reasons[v.Decision.Reason]; ok {
+		if word, ok := w.Reasons[v.Decision.Reason]; ok && opens(v.Decision.Reason) == (v.State == gate.Released) {
 			return word
 		}
 	}
@@ -172,6 +175,15 @@ func (w *Words) Say(v gate.View) Word {
 		v.State = gate.OutOfService
 	}
 	return w.States[v.State.String()]
+}
+
+// opens tells whether the words of a reason invite to walk through.
+func opens(r gate.Reason) bool {
+	switch r {
+	case gate.Valid, gate.RiskMediumRegion, gate.ExitFree, gate.ByGuard, gate.ByFire, gate.ByButton:
+		return true
+	}
+	return false
 }
 
 // Label returns a label of the pages, or its name where there is none.

@@ -104,6 +104,9 @@ func TestSay(t *testing.T) {
 		{gate.View{State: gate.Refused, Decision: gate.Decision{Reason: "no-such-reason"}}, "No entry"},
 		{gate.View{State: gate.Held, Decision: gate.Decision{Verdict: gate.Hold, Reason: gate.Fever}}, "Temperature high"},
 		{gate.View{State: gate.Released, Decision: gate.Decision{Verdict: gate.Admit, Reason: gate.ExitFree}}, "Goodbye"},
+		{gate.View{State: gate.Refused, Decision: gate.Decision{Reason: gate.ByGuard}}, "No entry"},
+		{gate.View{State: gate.Released, Decision: gate.Decision{Reason: gate.RedCode}}, "Walk through"},
+		{gate.View{State: gate.Held, Decision: gate.Decision{Reason: gate.Valid}}, "Please wait"},
 		{gate.View{State: gate.AwaitPermit, Decision: gate.Decision{Reason: gate.PermitNeeded}}, "Show your permit"},
 	} {
 		if got := w.Say(test.view).Headline; got != test.want {
@@ -139,7 +142,7 @@ func TestSigns(t *testing.T) {
 	same := map[gate.State]gate.State{gate.Recording: gate.ReadingCode}
 	seen := map[Shape]gate.State{}
 	for s := gate.OutOfService; s <= gate.FireOpen; s++ {
-		sign := SignOf(s)
+		sign := SignOf(gate.View{State: s})
 		if other, ok := seen[sign.Shape]; ok && same[s] != other {
 			t.Errorf("%v and %v share the shape %s", other, s, sign.Shape)
 		}
@@ -150,6 +153,11 @@ func TestSigns(t *testing.T) {
 			t.Errorf("%v has ground %s: green is for the open turnstile alone", s, sign.Ground)
 		}
 	}
+	leave := SignOf(gate.View{State: gate.Released, Direction: gate.Exit})
+	if _, ok := seen[leave.Shape]; ok {
+		t.Errorf("the way out has the shape of a state of the way in, %s", leave.Shape)
+	}
+	seen[leave.Shape] = gate.Released
 	if len(seen) != len(Shapes()) {
 		t.Errorf("%d shapes in use, Shapes lists %d", len(seen), len(Shapes()))
 	}
@@ -160,7 +168,7 @@ func TestSigns(t *testing.T) {
 	if len(marks) < 9 {
 		t.Errorf("only %d different marks", len(marks))
 	}
-	if got := SignOf(99); got != (Sign{OutShape, GroundOut}) {
+	if got := SignOf(gate.View{State: 99}); got != (Sign{OutShape, GroundOut}) {
 		t.Errorf("a state that is none is %v, want out of service", got)
 	}
 }

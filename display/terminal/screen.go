@@ -100,7 +100,7 @@ func (s *Screen) next() (v gate.View, dropped uint64, ok bool) {
 func (s *Screen) Line(v gate.View) string {
 	word := s.words.Say(v)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %-14s %-11s %s: %s", display.SignOf(v.State).Shape.Mark(), v.State, v.Light, word.Headline, word.Next)
+	fmt.Fprintf(&b, "%s %-14s %-11s %s: %s", display.SignOf(v).Shape.Mark(), v.State, v.Light, word.Headline, word.Next)
 	add := func(format string, args ...any) { b.WriteString(" · " + fmt.Sprintf(format, args...)) }
 	if v.Name != "" {
 		add("%s", printable(v.Name))

@@ -202,7 +202,7 @@ func TestKioskInABrowser(t *testing.T) {
 			if wrong := ask(t, ctx, fits); wrong != "" {
 				t.Errorf("%s at %dx%d: %s", name, size.width, size.height, wrong)
 			}
-			if sign := display.SignOf(v.State); shape != "#shape-"+string(sign.Shape) || ground != string(sign.Ground) {
+			if sign := display.SignOf(v); shape != "#shape-"+string(sign.Shape) || ground != string(sign.Ground) {
 				t.Errorf("%s shows %s on %s, want %v", name, shape, ground, sign)
 			}
 		}

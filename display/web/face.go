@@ -23,6 +23,8 @@ type face struct {
 	Name string `json:"name,omitempty"`
 	// Temperature in degrees Celsius, as "36.4".
 	Temperature string `json:"temperature,omitempty"`
+	// Since tells one entry into a state from the next; it is compared, never read.
+	Since string `json:"since"`
 	// Left and Total of the deadline, in milliseconds; a page's clock may be
 	// anywhere, so moments are not sent. Total is 0 where there is no deadline.
 	Left  int64 `json:"left_ms"`
@@ -36,23 +38,25 @@ type face struct {
 
 // guardFace is what only the guard sees.
 type guardFace struct {
-	Held     bool       `json:"held"`
-	MayAdmit bool       `json:"may_admit"`
-	Colour   string     `json:"colour,omitempty"`
-	Colours  []string   `json:"colours,omitempty"`
-	Kinds    []string   `json:"kinds,omitempty"`
-	Notices  [][]string `json:"notices,omitempty"`
-	Sequence uint64     `json:"sequence,omitempty"`
+	// MayAdmit and MayRefuse: somebody waits for the guard, who may do so.
+	MayAdmit  bool       `json:"may_admit"`
+	MayRefuse bool       `json:"may_refuse"`
+	Colour    string     `json:"colour,omitempty"`
+	Colours   []string   `json:"colours,omitempty"`
+	Kinds     []string   `json:"kinds,omitempty"`
+	Notices   [][]string `json:"notices,omitempty"`
+	Sequence  uint64     `json:"sequence,omitempty"`
 }
 
 func (s *Server) face(v gate.View, now time.Time) face {
-	sign := display.SignOf(v.State)
+	sign := display.SignOf(v)
 	f := face{
 		Count:  v.Count,
 		State:  v.State.String(),
 		Shape:  sign.Shape,
 		Ground: sign.Ground,
 		Name:   v.Name,
+		Since:  strconv.FormatInt(v.Since.UnixNano(), 36),
 		Fault:  v.FaultCode,
 	}
 	switch v.Light.Blink {
@@ -79,9 +83,10 @@ func (s *Server) face(v gate.View, now time.Time) face {
 
 func (s *Server) guardFace(v gate.View) *guardFace {
 	g := &guardFace{
-		Held:     v.State == gate.Held,
-		MayAdmit: v.State == gate.Held && v.GuardMayAdmit,
-		Sequence: v.Sequence,
+		// A policy may let a guard admit a red code, which is refused and not held.
+		MayAdmit:  v.GuardMayAdmit,
+		MayRefuse: v.State == gate.Held,
+		Sequence:  v.Sequence,
 	}
 	if v.Colour != gate.StatusUnknown {
 		g.Colour = v.Colour.String()

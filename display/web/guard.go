@@ -214,24 +214,19 @@ func (s *Server) handleAct(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.Guard = guard
-	// The lane judges this again; here it spares the guard the wait, and tells
-	// an act that came too late from one that failed.
-	if view, _, _ := s.snapshot(); a.Action != gate.GuardPass {
-		if view.State != gate.Held || view.Count != a.Count {
-			answer(w, http.StatusConflict, "too-late", 0)
-			return
-		}
-		if a.Action == gate.GuardAdmit && !view.GuardMayAdmit {
-			answer(w, http.StatusConflict, "held-no-admit", 0)
-			return
-		}
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), actWithin)
 	defer cancel()
-	if err := s.cfg.Lane.Guard(ctx, a); err != nil {
-		s.cfg.Log.Warn("guard's act not taken", "action", a.Action, "reason", a.Reason, "error", err)
-		answer(w, http.StatusServiceUnavailable, "failed", 0)
+	err := s.cfg.Lane.Guard(ctx, a)
+	switch {
+	case err == nil:
+		answer(w, http.StatusOK, "done", 0)
 		return
+	case errors.Is(err, gate.ErrNothingHeld), errors.Is(err, gate.ErrViewChanged):
+		answer(w, http.StatusConflict, "too-late", 0)
+	case errors.Is(err, gate.ErrNotAllowed):
+		answer(w, http.StatusConflict, "not-allowed", 0)
+	default:
+		answer(w, http.StatusServiceUnavailable, "failed", 0)
 	}
-	answer(w, http.StatusOK, "done", 0)
+	s.cfg.Log.Warn("guard's act not taken", "action", a.Action, "reason", a.Reason, "error", err)
 }

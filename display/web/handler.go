@@ -22,7 +22,7 @@ import (
 var assets embed.FS
 
 // messages are the labels that the guard's page shows when something happened.
-var messages = []string{"pin-wrong", "pin-locked", "logged-out", "busy", "done", "too-late", "failed", "held-no-admit", "offline", "offline-next"}
+var messages = []string{"pin-wrong", "pin-locked", "logged-out", "busy", "done", "too-late", "failed", "held-no-admit", "not-allowed", "offline", "offline-next"}
 
 // page is something served as it is.
 type page struct {

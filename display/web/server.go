@@ -16,7 +16,9 @@ import (
 
 // Lane carries out what a guard decided; *gate.Lane is one.
 type Lane interface {
-	// Guard returns nil when the act was taken. It must return when ctx ends.
+	// Guard returns nil when the act was taken, or an error that wraps
+	// gate.ErrNothingHeld, gate.ErrViewChanged or gate.ErrNotAllowed where the
+	// guard can do better. It must return when ctx ends.
 	Guard(ctx context.Context, act gate.GuardAct) error
 }
 

@@ -7,7 +7,7 @@ const by = id => document.getElementById(id);
 // finger was on its way to something else.
 const settle = 600;
 
-let view = null, stop = null, ends = 0, shownAt = 0, taken = null;
+let view = null, stop = null, ends = 0, shownAt = 0, taken = false;
 
 async function post(path, body = {}) {
   try {
@@ -121,9 +121,8 @@ function draw(next) {
   const fresh = !view || view.count !== next.count || view.state !== next.state;
   ends = performance.now() + next.left_ms;
   if (!fresh) return;
-  const first = !view;
+  const first = !view, news = first || view.state !== next.state || view.since !== next.since;
   view = next;
-  shownAt = performance.now();
   by("now").dataset.ground = view.ground;
   by("now").dataset.state = view.state;
   by("shape").setAttribute("href", "#shape-" + view.shape);
@@ -146,12 +145,16 @@ function draw(next) {
   for (const notice of guard.notices ?? []) fact(span(notice), "notice");
   by("facts").replaceChildren(...facts);
 
-  by("nothing").hidden = guard.held;
-  by("resolve-fields").hidden = !guard.held;
-  by("resolve").reset();
-  if (guard.held && !guard.may_admit) tell(by("message"), "held-no-admit");
-  else if (guard.held) tell(by("message"), "");
-  if (guard.held && !first && view.notes) play(view.notes);
+  const waits = guard.may_admit || guard.may_refuse;
+  by("nothing").hidden = waits;
+  by("resolve-fields").hidden = !waits;
+  if (news) {
+    shownAt = performance.now();
+    taken = false;
+    by("resolve").reset();
+    if (waits) tell(by("message"), guard.may_admit ? "" : "held-no-admit");
+    if (waits && !first && view.notes) play(view.notes);
+  }
   choose();
   count();
   by("now").dataset.count = view.count;
@@ -162,7 +165,7 @@ function lost() {
   const words = name => Array.from(by("messages").content.querySelector(`[data-message="${name}"]`).children, e => e.textContent);
   draw({
     state: "offline", ground: "out", shape: "out", count: "", total_ms: 0, left_ms: 0,
-    headline: words("offline"), next: words("offline-next"), guard: { held: false, may_admit: false },
+    headline: words("offline"), next: words("offline-next"), since: "", guard: {},
   });
   view = null;
 }
@@ -171,7 +174,7 @@ function count() {
   const left = ends - performance.now(), running = Boolean(view && view.total_ms >= 3000 && view.state !== "idle");
   by("deadline").hidden = !running;
   if (running) by("deadline").firstElementChild.style.transform = `scaleX(${Math.min(1, Math.max(0, left / view.total_ms))})`;
-  if (view?.shape === "go" && view.total_ms > 0 && left < -1500) lost();
+  if (view?.ground === "green" && view.total_ms > 0 && left < -1500) lost();
 }
 setInterval(count, 100);
 
@@ -181,9 +184,9 @@ const chosen = (form, name) => new FormData(form).get(name);
 
 function choose() {
   const reason = chosen(by("resolve"), "reason");
-  const ready = Boolean(view?.guard.held && reason && view.count !== taken);
+  const ready = Boolean(view && reason && !taken);
   by("admit").disabled = !ready || !view.guard.may_admit || reason === "sent-away";
-  by("refuse").disabled = !ready;
+  by("refuse").disabled = !ready || !view.guard.may_refuse;
 }
 by("resolve").addEventListener("change", choose);
 by("resolve").addEventListener("submit", event => event.preventDefault());
@@ -192,9 +195,9 @@ async function resolve(action) {
   if (!view || performance.now() - shownAt < settle) return;
   const count = view.count, reason = chosen(by("resolve"), "reason");
   by("admit").disabled = by("refuse").disabled = true;
-  taken = count; // a second tap does nothing, whatever becomes of the first
+  taken = true; // a second tap does nothing until the first has failed
   const answer = await post("/guard/act", { action, reason, count });
-  if (answer.status !== 200) taken = null;
+  if (answer.status !== 200) taken = false;
   done(answer);
 }
 by("admit").addEventListener("click", () => resolve("admit"));

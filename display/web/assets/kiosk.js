@@ -52,7 +52,7 @@ function count() {
   by("deadline").hidden = !running;
   show(by("seconds"), running ? Math.max(0, Math.ceil(left / 1000)) + " s" : "");
   if (running) by("deadline").firstElementChild.style.transform = `scaleX(${Math.min(1, Math.max(0, left / total))})`;
-  if (shown?.shape === "go" && total > 0 && left < -grace) offline();
+  if (shown?.ground === "green" && total > 0 && left < -grace) offline();
 }
 
 // offline is what the page shows when it does not know what the gate does.
@@ -71,7 +71,7 @@ let first = true;
 follow("/events", {
   hello() { first = true; },
   view(view) {
-    if (view.shape === "go" && view.total_ms > 0 && view.left_ms < -grace) {
+    if (view.ground === "green" && view.total_ms > 0 && view.left_ms < -grace) {
       if (document.body.dataset.state !== "offline") offline();
       return;
     }
@@ -79,10 +79,12 @@ follow("/events", {
       ends = performance.now() + view.left_ms;
       return;
     }
+    // A view may change within its state, as when somebody else's code comes in between.
+    const news = !shown || view.state !== shown.state || view.since !== shown.since;
     shown = view;
     draw(view);
-    // What was going on before this page looked is not news.
-    if (!first && !mute) {
+    // What was going on before this page looked is not news either.
+    if (news && !first && !mute) {
       if (view.notes) play(view.notes);
       if (spoken.has(view.state)) speak(languages, view.headline.map((text, i) => text + (/[\u3000-\u9fff]/.test(text) ? "。" : ". ") + view.next[i]));
     }
