@@ -1,0 +1,333 @@
+package hub
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"greengate/gate/passage"
+)
+
+// Limits of the gates' side. A gate keeps one connection and has one request
+// open; behind one address there may be a whole campus.
+const (
+	maxConnections = 20000
+	maxPerAddress  = 512
+	// maxIngest is how many batches are taken in at a time; a batch may be 1 MiB.
+	maxIngest = 64
+	// busyRetry is what a gate is told that comes when all are taken.
+	busyRetry = 5 * time.Second
+)
+
+// timeAnswer is what a gate gets with every good answer.
+type timeAnswer struct {
+	Acknowledged *uint64   `json:"acknowledged,omitempty"`
+	Time         time.Time `json:"time"`
+}
+
+// errorAnswer is what it gets otherwise.
+type errorAnswer struct {
+	Error    string `json:"error"`
+	Expected uint64 `json:"expected,omitempty"`
+}
+
+// tlsConfig is the gates' side: TLS 1.3; a client certificate is asked for and
+// must be from the hub's authority when one is shown. Lists are public, so a
+// browser or a cache without one may have them.
+func (h *Hub) tlsConfig() *tls.Config {
+	clients := x509.NewCertPool()
+	clients.AddCert(h.ca.cert)
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{h.cert},
+		ClientAuth:   tls.VerifyClientCertIfGiven,
+		ClientCAs:    clients,
+		Time:         h.options.Now,
+		NextProtos:   []string{"http/1.1"},
+	}
+}
+
+func (h *Hub) gateServer() *http.Server {
+	mux := http.NewServeMux()
+	slots := make(chan struct{}, maxIngest)
+	lists := &listFiles{dir: h.paths.lists(), sums: map[string]fileSum{}}
+	mux.Handle("GET /lists/", http.StripPrefix("/lists/", lists))
+	mux.HandleFunc("GET /v1/time", h.handleTime)
+	mux.HandleFunc("POST /v1/passages", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+			h.handlePassages(w, r)
+		default:
+			w.Header().Set("Retry-After", strconv.Itoa(int(busyRetry/time.Second)))
+			answer(w, http.StatusServiceUnavailable, errorAnswer{Error: "busy"})
+		}
+	})
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
+		// A status list over a slow mobile link: 4 MB at 16 kB/s.
+		WriteTimeout:   5 * time.Minute,
+		IdleTimeout:    3 * time.Minute,
+		MaxHeaderBytes: 16 << 10,
+	}
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// A client that is gone needs no answer.
+	_, _ = w.Write(data)
+}
+
+// caller returns the gate behind a request, and notes its contact. The answer
+// is written when there is none.
+func (h *Hub) caller(w http.ResponseWriter, r *http.Request) (string, gateRecord, bool) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		answer(w, http.StatusUnauthorized, errorAnswer{Error: "certificate needed"})
+		return "", gateRecord{}, false
+	}
+	id, rec, err := h.authenticate(r.Context(), r.TLS.VerifiedChains[0][0])
+	if errors.Is(err, errRevoked) {
+		h.log.Warn("gate refused", "gate", id)
+		answer(w, http.StatusForbidden, errorAnswer{Error: "forbidden"})
+		return "", gateRecord{}, false
+	}
+	if err != nil {
+		h.log.Error("gate not looked up", "err", err)
+		answer(w, http.StatusInternalServerError, errorAnswer{Error: "hub failed"})
+		return "", gateRecord{}, false
+	}
+	backlog, err := strconv.ParseUint(r.Header.Get("Greengate-Backlog"), 10, 64)
+	if err != nil {
+		backlog = 0 // it does not say
+	}
+	h.fleet.contact(id, h.options.Now(), backlog)
+	return id, rec, true
+}
+
+// handleTime tells the time; a gate that shows its certificate is noted, and
+// one whose certificate is not in force is told so.
+func (h *Hub) handleTime(w http.ResponseWriter, r *http.Request) {
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		if _, _, ok := h.caller(w, r); !ok {
+			return
+		}
+	}
+	answer(w, http.StatusOK, timeAnswer{Time: h.options.Now().UTC()})
+}
+
+// handlePassages takes a batch.
+func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request) {
+	id, rec, ok := h.caller(w, r)
+	if !ok {
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, passage.MaxBatchBytes))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		answer(w, http.StatusRequestEntityTooLarge, errorAnswer{Error: "too large"})
+		return
+	}
+	if err != nil {
+		answer(w, http.StatusBadRequest, errorAnswer{Error: "body cut off"})
+		return
+	}
+	acknowledged, b, err := h.ingest(r.Context(), id, rec, body)
+	var gap *gapError
+	switch {
+	case err == nil:
+		if n, perr := strconv.ParseUint(r.Header.Get("Greengate-Backlog"), 10, 64); perr == nil {
+			// What it had before this batch, less what the batch brought.
+			h.fleet.contact(id, h.options.Now(), n-min(n, uint64(len(b.Entries))))
+		}
+		answer(w, http.StatusOK, timeAnswer{Acknowledged: &acknowledged, Time: h.options.Now().UTC()})
+	case errors.As(err, &gap):
+		h.log.Warn("gap in a gate's records", "gate", id, "expected", gap.expected)
+		answer(w, http.StatusConflict, errorAnswer{Error: "gap", Expected: gap.expected})
+	case errors.Is(err, errFork):
+		answer(w, http.StatusConflict, errorAnswer{Error: "fork"})
+	case errors.Is(err, errForeign):
+		h.log.Warn("batch refused", "gate", id, "err", err)
+		answer(w, http.StatusForbidden, errorAnswer{Error: "not this gate's batch"})
+	case errors.Is(err, passage.ErrTooLarge):
+		answer(w, http.StatusRequestEntityTooLarge, errorAnswer{Error: "too large"})
+	case errors.Is(err, passage.ErrMalformed), errors.Is(err, passage.ErrChain):
+		h.log.Warn("batch refused", "gate", id, "err", err)
+		answer(w, http.StatusUnprocessableEntity, errorAnswer{Error: "malformed"})
+	default:
+		h.log.Error("batch not stored", "gate", id, "err", err)
+		answer(w, http.StatusInternalServerError, errorAnswer{Error: "hub failed"})
+	}
+}
+
+// listFiles serves the signed files, and nothing else.
+type listFiles struct {
+	dir  string
+	mu   sync.Mutex
+	sums map[string]fileSum
+}
+
+// fileSum is the digest of one state of one file.
+type fileSum struct {
+	size     int64
+	modified time.Time
+	etag     string
+}
+
+func (l *listFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Path
+	top, _, _ := strings.Cut(name, "/")
+	if path.Clean("/"+name) != "/"+name || top != "metadata" && top != "targets" || strings.HasPrefix(path.Base(name), ".") {
+		http.NotFound(w, r)
+		return
+	}
+	// A root of the folder: no name and no link leads out of it.
+	root, err := os.OpenRoot(l.dir)
+	if err != nil {
+		http.Error(w, "lists are not there", http.StatusInternalServerError)
+		return
+	}
+	defer root.Close()
+	f, err := root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		http.NotFound(w, r)
+		return
+	}
+	if err != nil {
+		http.Error(w, "list cannot be read", http.StatusInternalServerError)
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		http.NotFound(w, r)
+		return
+	}
+	etag, err := l.etag(name, f, info)
+	if err != nil {
+		http.Error(w, "list cannot be read", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("ETag", etag)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if strings.HasSuffix(name, ".json") && top == "metadata" {
+		w.Header().Set("Content-Type", "application/json")
+	} else {
+		w.Header().Set("Content-Type", "application/octet-stream")
+	}
+	// Only the timestamp changes under its name; the next root may appear at any time.
+	if name == "metadata/timestamp.json" {
+		w.Header().Set("Cache-Control", "no-cache")
+	} else {
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	http.ServeContent(w, r, "", time.Time{}, f)
+}
+
+// etag is the file's digest, computed once for each state of it.
+func (l *listFiles) etag(name string, f io.ReadSeeker, info fs.FileInfo) (string, error) {
+	l.mu.Lock()
+	s, ok := l.sums[name]
+	l.mu.Unlock()
+	if ok && s.size == info.Size() && s.modified.Equal(info.ModTime()) {
+		return s.etag, nil
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	s = fileSum{info.Size(), info.ModTime(), `"` + hex.EncodeToString(sum.Sum(nil)[:16]) + `"`}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.sums) > 10000 {
+		clear(l.sums) // old versions pile up: begin again
+	}
+	l.sums[name] = s
+	return s.etag, nil
+}
+
+// limitListener bounds the connections, in all and from one address.
+type limitListener struct {
+	net.Listener
+	most, each int
+	mu         sync.Mutex
+	total      int
+	from       map[string]int
+}
+
+func newLimitListener(l net.Listener, most, each int) *limitListener {
+	return &limitListener{Listener: l, most: most, each: each, from: map[string]int{}}
+}
+
+// Accept returns the next connection within the limits; others are closed.
+func (l *limitListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := c.RemoteAddr().String()
+		if host, _, err := net.SplitHostPort(from); err == nil {
+			from = host
+		}
+		l.mu.Lock()
+		ok := l.total < l.most && l.from[from] < l.each
+		if ok {
+			l.total++
+			l.from[from]++
+		}
+		l.mu.Unlock()
+		if ok {
+			return &limitedConn{Conn: c, release: func() { l.release(from) }}, nil
+		}
+		if err := c.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (l *limitListener) release(from string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total--
+	if l.from[from]--; l.from[from] <= 0 {
+		delete(l.from, from)
+	}
+}
+
+// limitedConn gives its place back once.
+type limitedConn struct {
+	net.Conn
+	once    sync.Once
+	release func()
+}
+
+// Close closes the connection and frees its place.
+func (c *limitedConn) Close() error {
+	c.once.Do(c.release)
+	return c.Conn.Close()
+}

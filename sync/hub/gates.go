@@ -1,0 +1,164 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"greengate/gate/passage"
+)
+
+// gateRecord is one gate in the registry, under gate.ID.
+type gateRecord struct {
+	Site  string    `json:"site,omitempty"`
+	Added time.Time `json:"added"`
+	// Certificate in force, DER: no other of this name is let in.
+	Certificate []byte `json:"certificate"`
+	// Former are the certificates before it: batches that they signed still verify.
+	Former  [][]byte `json:"former,omitempty"`
+	Revoked bool     `json:"revoked,omitempty"`
+	By      string   `json:"by"`
+}
+
+// maxFormer is how many certificates one gate may have had.
+const maxFormer = 64
+
+// AddGate makes the identity of a gate: a key, a certificate, and everything
+// that the gate must trust. The private key is not kept here.
+func (h *Hub) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
+	if err := checkBy(r.By); err != nil {
+		return Bundle{}, err
+	}
+	if !gatePattern.MatchString(r.Gate) {
+		return Bundle{}, invalid("gate %.80q: want 1 to 64 of a-z, 0-9 and \"-\"", r.Gate)
+	}
+	if !validText(r.Site, 0, 128) {
+		return Bundle{}, invalid("site: want up to 128 bytes of text")
+	}
+	url := r.HubURL
+	if url == "" {
+		url = h.config.URL
+	}
+	host, err := checkURL(url)
+	if err != nil {
+		return Bundle{}, invalid("hub_url: %w", err)
+	}
+	if err := h.cert.Leaf.VerifyHostname(host); err != nil {
+		return Bundle{}, invalid("hub_url: the hub's certificate is not for it: %w", err)
+	}
+	now := h.options.Now().UTC()
+	der, key, err := h.ca.gateCertificate(r.Gate, now)
+	if err != nil {
+		return Bundle{}, err
+	}
+	private, err := marshalKey(key)
+	if err != nil {
+		return Bundle{}, fmt.Errorf("key of gate %s: %w", r.Gate, err)
+	}
+	root, err := h.publisher.Root()
+	if err != nil {
+		return Bundle{}, err
+	}
+	rec := gateRecord{Site: r.Site, Added: now, Certificate: der, By: r.By}
+	op := "gate-add"
+	_, err = create(ctx, h.store.registry, "gate."+r.Gate, rec)
+	if errors.Is(err, ErrConflict) && r.Replace {
+		op = "gate-replace"
+		_, _, err = update(ctx, h.store.registry, "gate."+r.Gate, func(g *gateRecord) error {
+			if len(g.Former) >= maxFormer {
+				return fmt.Errorf("gate %s: %w: it had %d certificates", r.Gate, ErrConflict, len(g.Former))
+			}
+			g.Former = append(g.Former, g.Certificate)
+			g.Certificate, g.Revoked, g.By = der, false, r.By
+			if r.Site != "" {
+				g.Site = r.Site
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return Bundle{}, err
+	}
+	if err := h.audit(ctx, r.By, op, r.Gate); err != nil {
+		return Bundle{}, err
+	}
+	return Bundle{Gate: r.Gate, HubURL: url, ListsURL: url + "/lists", HubCA: string(certPEM(h.ca.cert.Raw)),
+		Certificate: string(certPEM(der)), PrivateKey: string(private), TUFRoot: root,
+		HubKey: passage.MarshalHubKey(h.passages.PublicKey())}, nil
+}
+
+// RevokeGate ends a gate's certificate. The gate keeps what it has not sent.
+func (h *Hub) RevokeGate(ctx context.Context, r GateRef) error {
+	if err := checkBy(r.By); err != nil {
+		return err
+	}
+	if !gatePattern.MatchString(r.Gate) {
+		return invalid("gate %.80q", r.Gate)
+	}
+	if _, _, err := update(ctx, h.store.registry, "gate."+r.Gate, func(g *gateRecord) error {
+		g.Revoked, g.By = true, r.By
+		return nil
+	}); err != nil {
+		return err
+	}
+	return h.audit(ctx, r.By, "gate-revoke", r.Gate)
+}
+
+// gate returns a gate's record.
+func (h *Hub) gate(ctx context.Context, id string) (gateRecord, error) {
+	if !gatePattern.MatchString(id) {
+		return gateRecord{}, invalid("gate %.80q", id)
+	}
+	g, _, err := load[gateRecord](ctx, h.store.registry, "gate."+id)
+	return g, err
+}
+
+// errRevoked: the gate's certificate is not, or no longer, one that may speak.
+var errRevoked = errors.New("this certificate is not in force")
+
+// authenticate returns the gate that shows this certificate, which chains to
+// the hub's authority already.
+func (h *Hub) authenticate(ctx context.Context, cert *x509.Certificate) (string, gateRecord, error) {
+	id := cert.Subject.CommonName
+	if !slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+		return "", gateRecord{}, errRevoked
+	}
+	g, err := h.gate(ctx, id)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
+		return "", gateRecord{}, errRevoked
+	}
+	if err != nil {
+		return "", gateRecord{}, err
+	}
+	if g.Revoked || !bytes.Equal(g.Certificate, cert.Raw) {
+		return id, g, errRevoked
+	}
+	return id, g, nil
+}
+
+// Gates lists all gates by id.
+func (h *Hub) Gates(ctx context.Context) ([]GateStatus, error) {
+	out := []GateStatus{}
+	err := list(ctx, h.store.registry, "gate.", func(id string, g gateRecord) error {
+		out = append(out, GateStatus{Gate: id, Site: g.Site, Added: g.Added, Revoked: g.Revoked})
+		return nil
+	})
+	now := h.options.Now()
+	for i := range out {
+		h.fleet.fill(&out[i], now)
+	}
+	slices.SortFunc(out, func(a, b GateStatus) int { return strings.Compare(a.Gate, b.Gate) })
+	return out, err
+}
+
+// digest is the SHA-256 as a slice.
+func digest(data []byte) []byte {
+	d := sha256.Sum256(data)
+	return d[:]
+}

@@ -1,0 +1,173 @@
+package hub
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"greengate/gate/passage"
+	"greengate/pass"
+	"greengate/sync/hub/publisher"
+)
+
+// ErrExists: the folder already holds a hub.
+var ErrExists = errors.New("a hub is already there")
+
+// ErrNoHub: the folder holds no hub.
+var ErrNoHub = errors.New("no hub there")
+
+// issuerLife is how long an issuer's or enterprise's key may sign.
+const issuerLife = 2 * 365 * 24 * time.Hour
+
+// paths are the files of a data folder.
+type paths struct{ dir string }
+
+func (p paths) config() string    { return filepath.Join(p.dir, "hub.json") }
+func (p paths) ca() string        { return filepath.Join(p.dir, "ca") }
+func (p paths) keys() string      { return filepath.Join(p.dir, "keys") }
+func (p paths) tufKeys() string   { return filepath.Join(p.dir, "keys", "tuf") }
+func (p paths) hpkeKey() string   { return filepath.Join(p.dir, "keys", "passages.pem") }
+func (p paths) lists() string     { return filepath.Join(p.dir, "lists") }
+func (p paths) jetstream() string { return filepath.Join(p.dir, "jetstream") }
+func (p paths) token() string     { return filepath.Join(p.dir, "operator.token") }
+func (p paths) lock() string      { return filepath.Join(p.dir, "lock") }
+func (p paths) socket() string    { return filepath.Join(p.dir, SocketName) }
+func (p paths) issuer(province string) string {
+	return filepath.Join(p.keys(), "issuer-"+province+".pem")
+}
+func (p paths) enterprise(number string) string {
+	return filepath.Join(p.keys(), "enterprise-"+number+".pem")
+}
+
+// Init makes a hub in dir: its authority and certificate, the keys, the empty
+// signed lists and the operator's token. One that was cut can be run again;
+// hub.json is written last and marks it done.
+func Init(ctx context.Context, dir string, c Config, o Options) error {
+	o = o.withDefaults()
+	p := paths{dir}
+	if err := c.complete(); err != nil {
+		return fmt.Errorf("hub in %s: %w: %w", dir, ErrInvalid, err)
+	}
+	if _, err := os.Stat(p.config()); err == nil {
+		return fmt.Errorf("hub in %s: %w", dir, ErrExists)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("hub in %s: %w", dir, err)
+	}
+	for _, d := range []string{dir, p.ca(), p.keys(), p.tufKeys(), p.jetstream()} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return fmt.Errorf("hub in %s: %w", dir, err)
+		}
+		// MkdirAll leaves a folder that was there as it was.
+		if err := os.Chmod(d, 0o700); err != nil {
+			return fmt.Errorf("hub in %s: %w", dir, err)
+		}
+	}
+	now := o.Now()
+	authority, err := openCA(p.ca(), c.Name, now)
+	if err != nil {
+		return fmt.Errorf("hub in %s: %w", dir, err)
+	}
+	if _, err := authority.serverCertificate(p.ca(), c.Hosts, now); err != nil {
+		return fmt.Errorf("hub in %s: %w", dir, err)
+	}
+	if err := makePassageKey(p.hpkeKey()); err != nil {
+		return fmt.Errorf("hub in %s: %w", dir, err)
+	}
+	for _, province := range c.Provinces {
+		if _, err := openEd25519(p.issuer(province)); err != nil {
+			return fmt.Errorf("hub in %s: issuer of %s: %w", dir, province, err)
+		}
+	}
+	if _, err := publisher.Init(p.tufKeys(), p.lists(), publisher.Options{Provinces: c.Provinces, Now: o.Now}); err != nil && !errors.Is(err, publisher.ErrExists) {
+		return fmt.Errorf("hub in %s: %w", dir, err)
+	}
+	if err := o.makeToken(p.token()); err != nil {
+		return fmt.Errorf("hub in %s: operator's token: %w", dir, err)
+	}
+	s, err := openStorage(ctx, p.jetstream(), o.Log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for _, province := range c.Provinces {
+		private, err := openEd25519(p.issuer(province))
+		if err != nil {
+			return fmt.Errorf("hub in %s: issuer of %s: %w", dir, province, err)
+		}
+		if err := putKey(ctx, s, issuerKey(private, province, now)); err != nil && !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return fmt.Errorf("hub in %s: %w", dir, err)
+	}
+	if err := writePrivate(p.config(), append(data, '\n')); err != nil {
+		return fmt.Errorf("hub in %s: %w", dir, err)
+	}
+	return nil
+}
+
+// makeToken makes the operator's token: 32 random bytes.
+func (o Options) makeToken(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	b := make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		return err
+	}
+	return writePrivate(path, []byte(base64.RawURLEncoding.EncodeToString(b)+"\n"))
+}
+
+const passageKeyType = "GREENGATE PASSAGE KEY"
+
+func makePassageKey(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	key, err := passage.NewHubKey()
+	if err != nil {
+		return fmt.Errorf("passage key: %w", err)
+	}
+	data, err := passage.MarshalHubPrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("passage key: %w", err)
+	}
+	if err := writePrivate(path, pem.EncodeToMemory(&pem.Block{Type: passageKeyType, Bytes: data})); err != nil {
+		return fmt.Errorf("passage key: %w", err)
+	}
+	return nil
+}
+
+// issuerKey describes a province's key for health codes.
+func issuerKey(private ed25519.PrivateKey, province string, now time.Time) pass.Key {
+	public := private.Public().(ed25519.PublicKey)
+	from := now.UTC().Truncate(time.Second)
+	return pass.Key{ID: keyID(public), Algorithm: pass.EdDSA, Public: public, Use: pass.UseCode, Region: province,
+		NotBefore: from, NotAfter: from.Add(issuerLife)}
+}
+
+// keyRecord is a verification key in the registry: a key list of one.
+type keyRecord struct {
+	Set json.RawMessage `json:"set"`
+}
+
+func putKey(ctx context.Context, s *storage, k pass.Key) error {
+	set, err := pass.MarshalKeySet([]pass.Key{k})
+	if err != nil {
+		return fmt.Errorf("key %x: %w", k.ID, err)
+	}
+	_, err = create(ctx, s.registry, "key."+hex.EncodeToString(k.ID), keyRecord{set})
+	return err
+}

@@ -1,0 +1,452 @@
+package hub
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"greengate/gate"
+	"greengate/gate/passage"
+)
+
+// Headers of a stored batch. They must never change.
+const (
+	headerFirst = "Greengate-First" // first sequence that is new in this message
+	headerLast  = "Greengate-Last"  // last sequence in this message
+	headerHead  = "Greengate-Head"  // head of the chain after it, hex
+)
+
+// gapError: the batch begins too late.
+type gapError struct{ expected uint64 }
+
+func (e *gapError) Error() string { return fmt.Sprintf("gap: expected record %d", e.expected) }
+
+var (
+	// errFork: the batch contradicts what is stored.
+	errFork = errors.New("fork: the batch contradicts the stored history")
+	// errForeign: the batch is of another gate, or signed by another.
+	errForeign = errors.New("batch is not this gate's")
+)
+
+// head is where a gate's stored history ends.
+type head struct {
+	message  uint64 // stream sequence of its last message, 0 for none
+	last     uint64
+	chain    [32]byte
+	received time.Time
+}
+
+// alarmRecord is kept under alarm.GATE.
+type alarmRecord struct {
+	What string    `json:"what"`
+	At   time.Time `json:"at"`
+}
+
+// head reads where a gate stands from its last message.
+func (h *Hub) head(ctx context.Context, id string) (head, error) {
+	m, err := h.store.passages.GetLastMsgForSubject(ctx, passagesPrefix+id)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return head{chain: passage.Genesis(id)}, nil
+	}
+	if err != nil {
+		return head{}, fmt.Errorf("last passages of gate %s: %w", id, err)
+	}
+	out := head{message: m.Sequence, received: m.Time}
+	if _, out.last, out.chain, err = parseHeaders(m.Header); err != nil {
+		return head{}, fmt.Errorf("last passages of gate %s: %w", id, err)
+	}
+	return out, nil
+}
+
+func parseHeaders(header nats.Header) (first, last uint64, chain [32]byte, err error) {
+	if first, err = strconv.ParseUint(header.Get(headerFirst), 10, 64); err != nil {
+		return 0, 0, chain, fmt.Errorf("%s: %w", headerFirst, err)
+	}
+	if last, err = strconv.ParseUint(header.Get(headerLast), 10, 64); err != nil {
+		return 0, 0, chain, fmt.Errorf("%s: %w", headerLast, err)
+	}
+	b, err := hex.DecodeString(header.Get(headerHead))
+	if err != nil || len(b) != len(chain) {
+		return 0, 0, chain, fmt.Errorf("%s: not 64 hex digits", headerHead)
+	}
+	copy(chain[:], b)
+	return first, last, chain, nil
+}
+
+// ingest stores a gate's batch and returns the sequence up to which
+// everything is on disk.
+func (h *Hub) ingest(ctx context.Context, id string, rec gateRecord, body []byte) (uint64, *passage.Batch, error) {
+	b, err := passage.ParseBatch(body)
+	if err != nil {
+		return 0, nil, err
+	}
+	n, err := h.keep(ctx, id, rec, b, body)
+	return n, b, err
+}
+
+// keep is ingest after parsing.
+func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Batch, body []byte) (uint64, error) {
+	if b.Gate != id {
+		return 0, fmt.Errorf("%w: it says %q", errForeign, b.Gate)
+	}
+	key, err := publicKey(rec.Certificate)
+	if err != nil {
+		return 0, err
+	}
+	if err := b.Verify(key); err != nil {
+		if errors.Is(err, passage.ErrSignature) && verifyFormer(b, rec.Former) == nil {
+			// Signed before the gate's certificate was replaced.
+		} else {
+			return 0, fmt.Errorf("%w: %w", errForeign, err)
+		}
+	}
+	g := h.fleet.gate(id)
+	g.ingest.Lock()
+	defer g.ingest.Unlock()
+	for range maxTries {
+		at, err := h.head(ctx, id)
+		if err != nil {
+			return 0, err
+		}
+		switch {
+		case b.First() > at.last+1:
+			return at.last, &gapError{at.last + 1}
+		case b.First() == at.last+1 && b.Prev != at.chain:
+			return at.last, h.fork(ctx, id, b)
+		case b.First() <= at.last:
+			same, err := h.agrees(ctx, id, at, b)
+			if err != nil {
+				return 0, err
+			}
+			if !same {
+				return at.last, h.fork(ctx, id, b)
+			}
+			if b.Last() <= at.last {
+				return at.last, nil // it is all there: the answer was lost
+			}
+		}
+		chain := b.Head()
+		m := &nats.Msg{Subject: passagesPrefix + id, Data: body, Header: nats.Header{}}
+		m.Header.Set(headerFirst, strconv.FormatUint(at.last+1, 10))
+		m.Header.Set(headerLast, strconv.FormatUint(b.Last(), 10))
+		m.Header.Set(headerHead, hex.EncodeToString(chain[:]))
+		ack, err := h.store.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(at.message))
+		if isConflict(err) {
+			continue // another hub was faster: look again
+		}
+		if err != nil {
+			return 0, fmt.Errorf("store batch %d-%d of gate %s: %w", b.First(), b.Last(), id, err)
+		}
+		if ack.Stream != passagesStream {
+			return 0, fmt.Errorf("store batch %d-%d of gate %s: stored in %q", b.First(), b.Last(), id, ack.Stream)
+		}
+		now := h.options.Now()
+		s := stored{batch: b, first: at.last + 1, received: now.UTC()}
+		h.fleet.add(id, s.records(), now)
+		return b.Last(), nil
+	}
+	return 0, fmt.Errorf("store batch %d-%d of gate %s: %w", b.First(), b.Last(), id, ErrConflict)
+}
+
+func publicKey(der []byte) (crypto.PublicKey, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("certificate in the registry: %w", err)
+	}
+	return cert.PublicKey, nil
+}
+
+// verifyFormer tries the certificates that a gate had before.
+func verifyFormer(b *passage.Batch, former [][]byte) error {
+	err := error(passage.ErrSignature)
+	for _, der := range former {
+		key, kerr := publicKey(der)
+		if kerr != nil {
+			return kerr
+		}
+		if err = b.Verify(key); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// agrees reports whether a batch that begins inside the stored history is the
+// same history: the heads of both chains are equal at one sequence, and so is
+// all before it.
+func (h *Hub) agrees(ctx context.Context, id string, at head, b *passage.Batch) (bool, error) {
+	seq := min(at.last, b.Last())
+	mine := b.Entries[seq-b.First()].Chain
+	if seq == at.last {
+		return mine == at.chain, nil
+	}
+	for s, err := range h.messages(ctx, id) {
+		if err != nil {
+			return false, err
+		}
+		if seq >= s.batch.First() && seq <= s.batch.Last() {
+			return s.batch.Entries[seq-s.batch.First()].Chain == mine, nil
+		}
+	}
+	return false, nil
+}
+
+// fork keeps an alarm and refuses.
+func (h *Hub) fork(ctx context.Context, id string, b *passage.Batch) error {
+	what := fmt.Sprintf("two histories: records %d-%d contradict what is stored", b.First(), b.Last())
+	data, err := json.Marshal(alarmRecord{what, h.options.Now().UTC()})
+	if err != nil {
+		return err
+	}
+	if _, err := h.store.registry.Put(ctx, "alarm."+id, data); err != nil {
+		return fmt.Errorf("alarm of gate %s: %w", id, err)
+	}
+	h.fleet.alarm(id, what)
+	h.log.Error("two histories of one gate", "gate", id, "first", b.First(), "last", b.Last())
+	return errFork
+}
+
+// stored is one message.
+type stored struct {
+	batch    *passage.Batch
+	first    uint64 // what is before it was stored by an earlier message
+	message  uint64
+	received time.Time
+}
+
+// records are the clear parts of what is new in the message.
+func (s stored) records() []Passage {
+	var out []Passage
+	for _, e := range s.batch.Entries {
+		if e.Seq >= s.first {
+			out = append(out, passageOf(s.batch.Gate, e, s.received))
+		}
+	}
+	return out
+}
+
+func parseStored(id string, header nats.Header, data []byte, message uint64, received time.Time) (stored, error) {
+	fail := func(err error) (stored, error) {
+		return stored{}, fmt.Errorf("stored passages of gate %s, message %d: %w", id, message, err)
+	}
+	first, last, chain, err := parseHeaders(header)
+	if err != nil {
+		return fail(err)
+	}
+	b, err := passage.ParseBatch(data)
+	if err != nil {
+		return fail(err)
+	}
+	if b.Gate != id || b.Last() != last || b.Head() != chain || first < b.First() || first > last {
+		return fail(errors.New("headers and batch do not fit together"))
+	}
+	return stored{batch: b, first: first, message: message, received: received}, nil
+}
+
+// messages reads a gate's stored batches in their order.
+func (h *Hub) messages(ctx context.Context, id string) iter.Seq2[stored, error] {
+	return func(yield func(stored, error) bool) {
+		for seq := uint64(1); ; {
+			m, err := h.store.passages.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(passagesPrefix+id))
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return
+			}
+			if err != nil {
+				yield(stored{}, fmt.Errorf("stored passages of gate %s: %w", id, err))
+				return
+			}
+			s, err := parseStored(id, m.Header, m.Data, m.Sequence, m.Time)
+			if !yield(s, err) || err != nil {
+				return
+			}
+			seq = m.Sequence + 1
+		}
+	}
+}
+
+// All reads the clear parts of a gate's records behind a sequence, in order.
+func (h *Hub) All(ctx context.Context, id string, after uint64) iter.Seq2[Passage, error] {
+	return func(yield func(Passage, error) bool) {
+		for s, err := range h.messages(ctx, id) {
+			if err != nil {
+				yield(Passage{}, err)
+				return
+			}
+			if s.batch.Last() <= after {
+				continue
+			}
+			for _, p := range s.records() {
+				if p.Sequence > after && !yield(p, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Passages reads stored passages of a gate.
+func (h *Hub) Passages(ctx context.Context, r PassagesRequest) ([]Passage, error) {
+	if _, err := h.gate(ctx, r.Gate); err != nil {
+		return nil, err
+	}
+	if r.Max < 0 || r.Max > 1000 {
+		return nil, invalid("max %d: want 1 to 1000", r.Max)
+	}
+	if r.Max == 0 {
+		r.Max = 100
+	}
+	out := []Passage{}
+	for p, err := range h.All(ctx, r.Gate, r.After) {
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, p); len(out) == r.Max {
+			break
+		}
+	}
+	return out, nil
+}
+
+// Verify replays all that is stored of a gate: chain, signatures, and whether
+// each sequence is there exactly once.
+func (h *Hub) Verify(ctx context.Context, r GateRef) (Verification, error) {
+	rec, err := h.gate(ctx, r.Gate)
+	if err != nil {
+		return Verification{}, err
+	}
+	certs := append([][]byte{rec.Certificate}, rec.Former...)
+	v := Verification{Gate: r.Gate, Chain: true, Signatures: true}
+	chain := passage.Genesis(r.Gate)
+	for s, err := range h.messages(ctx, r.Gate) {
+		if err != nil {
+			return Verification{}, err
+		}
+		if err := verifyFormer(s.batch, certs); errors.Is(err, passage.ErrSignature) {
+			v.Signatures = false
+		} else if err != nil {
+			return Verification{}, err
+		}
+		for _, e := range s.batch.Entries {
+			if e.Seq < s.first {
+				continue
+			}
+			switch {
+			case e.Seq <= v.Last:
+				v.Duplicates++
+			case e.Seq > v.Last+1:
+				v.Gaps += e.Seq - v.Last - 1
+			}
+			next := passage.Next(chain, e.Clear, e.Sealed)
+			if next != e.Chain {
+				v.Chain = false
+			}
+			chain = e.Chain
+			v.Last = max(v.Last, e.Seq)
+			v.Records++
+			p := passageOf(r.Gate, e, s.received)
+			switch {
+			case p.Tombstone:
+				v.Tombstones++
+			case p.Kind == gate.DecisionRecord:
+				v.Decisions++
+			case p.Kind == gate.GapRecord:
+				v.Dropped += p.Dropped
+			}
+		}
+	}
+	v.Head = chain[:]
+	return v, nil
+}
+
+// UnsealCounts opens the sealed parts of a gate's decisions and counts kinds
+// of code and colours. The call is written to the audit trail before anything
+// is opened.
+func (h *Hub) UnsealCounts(ctx context.Context, r GateRef) (UnsealedCounts, error) {
+	if err := checkBy(r.By); err != nil {
+		return UnsealedCounts{}, err
+	}
+	if _, err := h.gate(ctx, r.Gate); err != nil {
+		return UnsealedCounts{}, err
+	}
+	out := UnsealedCounts{Kinds: map[string]uint64{}, Colours: map[string]uint64{}}
+	err := h.unseal(ctx, r.By, r.Gate, func(p Passage, sealed gate.Sealed, err error) {
+		switch {
+		case err != nil:
+			out.Failed++
+		case p.Kind == gate.DecisionRecord:
+			// A decided scan that did not open has no kind.
+			kind := sealed.CodeKind
+			if kind == "" {
+				kind = "none"
+			}
+			out.Kinds[kind]++
+			out.Colours[sealed.Colour.String()]++
+		}
+	})
+	return out, err
+}
+
+// unseal opens the sealed part of each readable record.
+func (h *Hub) unseal(ctx context.Context, by, id string, each func(Passage, gate.Sealed, error)) error {
+	if err := h.audit(ctx, by, "unseal", id); err != nil {
+		return err
+	}
+	for s, err := range h.messages(ctx, id) {
+		if err != nil {
+			return err
+		}
+		open := map[uint64]*passage.Unsealer{}
+		for _, k := range s.batch.Keys {
+			u, err := passage.OpenSegmentKey(id, k, h.passages)
+			if err != nil {
+				h.log.Warn("segment key does not open", "gate", id, "segment", k.Segment)
+				continue
+			}
+			open[k.Segment] = u
+		}
+		for _, e := range s.batch.Entries {
+			if e.Seq < s.first {
+				continue
+			}
+			p := passageOf(id, e, s.received)
+			if p.Tombstone {
+				continue
+			}
+			u := open[e.Segment]
+			if u == nil {
+				each(p, gate.Sealed{}, passage.ErrSealed)
+				continue
+			}
+			sealed, err := u.Open(e)
+			each(p, sealed, err)
+		}
+	}
+	return nil
+}
+
+// auditLine is one line of the audit trail.
+type auditLine struct {
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	Op     string    `json:"op"`
+	Object string    `json:"object"`
+}
+
+func (h *Hub) appendAudit(ctx context.Context, l auditLine) error {
+	data, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	_, err = h.store.js.Publish(ctx, auditSubject, data)
+	return err
+}

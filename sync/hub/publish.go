@@ -1,0 +1,267 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"greengate/gate"
+	"greengate/sync/hub/publisher"
+)
+
+// publishState is what the hub knows of its last publish.
+type publishState struct {
+	mu     sync.Mutex
+	at     time.Time
+	result Published
+	err    string
+	keys   bool // the key list changed
+	policy bool // the policy or the map changed
+	ever   bool
+}
+
+func (s *publishState) keysChanged()   { s.mu.Lock(); s.keys = true; s.mu.Unlock() }
+func (s *publishState) policyChanged() { s.mu.Lock(); s.policy = true; s.mu.Unlock() }
+
+// document is a policy or a map in the registry.
+type document struct {
+	JSON json.RawMessage `json:"json"`
+	By   string          `json:"by"`
+}
+
+// SetPolicy sets the policy for all gates: the JSON of a gate.Policy, in which
+// a field that is left out has its default. Its version must be above the one
+// in force; 0 takes the next one.
+func (h *Hub) SetPolicy(ctx context.Context, r Document) error {
+	if err := checkBy(r.By); err != nil {
+		return err
+	}
+	p, err := gate.ParsePolicy(r.JSON)
+	if err != nil {
+		return invalid("%w", err)
+	}
+	err = h.setDocument(ctx, "policy", r.By, func(old json.RawMessage) ([]byte, error) {
+		var have uint64
+		if old != nil {
+			o, err := gate.ParsePolicy(old)
+			if err != nil {
+				return nil, fmt.Errorf("policy in the registry: %w", err)
+			}
+			have = o.Version
+		}
+		q := p
+		if q.Version == 0 {
+			q.Version = have + 1
+		}
+		if q.Version <= have {
+			return nil, fmt.Errorf("policy version %d: %w: %d is in force", q.Version, ErrConflict, have)
+		}
+		return q.Marshal()
+	})
+	if err != nil {
+		return err
+	}
+	return h.audit(ctx, r.By, "policy-set", "policy")
+}
+
+// SetMap sets the five-colour map: the JSON of a gate.RiskMap. Its version
+// must be above the one in force; 0 takes the next one.
+func (h *Hub) SetMap(ctx context.Context, r Document) error {
+	if err := checkBy(r.By); err != nil {
+		return err
+	}
+	m, err := gate.ParseRiskMap(r.JSON)
+	if err != nil {
+		return invalid("%w", err)
+	}
+	err = h.setDocument(ctx, "map", r.By, func(old json.RawMessage) ([]byte, error) {
+		var have uint64
+		if old != nil {
+			o, err := gate.ParseRiskMap(old)
+			if err != nil {
+				return nil, fmt.Errorf("map in the registry: %w", err)
+			}
+			have = o.Version
+		}
+		n := m
+		if n.Version == 0 {
+			n.Version = have + 1
+		}
+		if n.Version <= have {
+			return nil, fmt.Errorf("map version %d: %w: %d is in force", n.Version, ErrConflict, have)
+		}
+		return n.Marshal()
+	})
+	if err != nil {
+		return err
+	}
+	return h.audit(ctx, r.By, "map-set", "map")
+}
+
+// setDocument replaces a document by compare-and-set.
+func (h *Hub) setDocument(ctx context.Context, key, by string, next func(old json.RawMessage) ([]byte, error)) error {
+	_, _, err := update(ctx, h.store.registry, key, func(d *document) error {
+		data, err := next(d.JSON)
+		if err == nil {
+			*d = document{data, by}
+		}
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		var data []byte
+		if data, err = next(nil); err == nil {
+			_, err = create(ctx, h.store.registry, key, document{data, by})
+		}
+	}
+	if err != nil {
+		return err
+	}
+	h.last.policyChanged()
+	h.notePending()
+	return nil
+}
+
+// Publish makes all changes visible to the gates now, at once.
+func (h *Hub) Publish(ctx context.Context) (Published, error) {
+	h.publish.Lock()
+	defer h.publish.Unlock()
+	out, err := h.publishNow(ctx)
+	h.last.mu.Lock()
+	defer h.last.mu.Unlock()
+	h.last.err = ""
+	if err != nil {
+		h.last.err = err.Error()
+		return Published{}, fmt.Errorf("publish: %w", err)
+	}
+	h.last.at, h.last.result = h.options.Now(), out
+	return out, nil
+}
+
+func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
+	if err := h.current(ctx); err != nil {
+		return Published{}, err
+	}
+	h.last.mu.Lock()
+	keys, policy, ever := h.last.keys, h.last.policy, h.last.ever
+	h.last.keys, h.last.policy = false, false
+	h.last.mu.Unlock()
+	defer func() {
+		h.last.mu.Lock()
+		defer h.last.mu.Unlock()
+		if err != nil {
+			h.last.keys, h.last.policy = h.last.keys || keys, h.last.policy || policy
+		} else {
+			h.last.ever = true
+		}
+	}()
+	var c publisher.Contents
+	if keys || !ever {
+		if c.Keys, err = h.keys(ctx); err != nil {
+			return Published{}, err
+		}
+	}
+	if policy || !ever {
+		switch d, _, err := load[document](ctx, h.store.registry, "policy"); {
+		case err == nil:
+			if c.Policy, err = gate.ParsePolicy(d.JSON); err != nil {
+				return Published{}, fmt.Errorf("policy in the registry: %w", err)
+			}
+		case !errors.Is(err, ErrNotFound):
+			return Published{}, err
+		}
+		switch d, _, err := load[document](ctx, h.store.registry, "map"); {
+		case err == nil:
+			if c.Map, err = gate.ParseRiskMap(d.JSON); err != nil {
+				return Published{}, fmt.Errorf("map in the registry: %w", err)
+			}
+		case !errors.Is(err, ErrNotFound):
+			return Published{}, err
+		}
+	}
+	// From here no code is claimed until the list knows its new time: a code
+	// then is either in the list or later than it.
+	h.lists.publishing.Lock()
+	defer h.lists.publishing.Unlock()
+	if err := h.current(ctx); err != nil {
+		return Published{}, err
+	}
+	c.Issued = h.options.Now().UTC().Truncate(time.Second)
+	type snapshot struct {
+		list    *codeList
+		changed uint64
+	}
+	var snapshots []snapshot
+	h.lists.mu.Lock()
+	for _, l := range h.lists.byURI {
+		if l.changed == l.done && ever {
+			continue
+		}
+		var p publisher.List
+		p.Info.URI, p.Info.Bits = l.uri, l.array.Bits()
+		p.Raw = slices.Clone(l.array.Raw())
+		c.Lists = append(c.Lists, p)
+		snapshots = append(snapshots, snapshot{l, l.changed})
+	}
+	h.lists.mu.Unlock()
+	slices.SortFunc(c.Lists, func(a, b publisher.List) int { return strings.Compare(a.Info.URI, b.Info.URI) })
+	v, err := h.publisher.Publish(ctx, c)
+	if err != nil {
+		return Published{}, err
+	}
+	out := Published{Issued: v.Issued, Timestamp: v.Timestamp}
+	h.lists.mu.Lock()
+	defer h.lists.mu.Unlock()
+	for _, s := range snapshots {
+		s.list.done = s.changed
+	}
+	for _, i := range v.Lists {
+		out.Lists = append(out.Lists, i.URI)
+		if l := h.lists.byURI[i.URI]; l != nil {
+			l.info = i
+		}
+	}
+	return out, nil
+}
+
+// publishLoop publishes by itself until ctx ends: PublishDelay after a change,
+// and each Heartbeat without one.
+func (h *Hub) publishLoop(ctx context.Context) {
+	try := func() {
+		out, err := h.Publish(ctx)
+		if err != nil && ctx.Err() == nil {
+			h.log.Error("publish failed", "err", err)
+			return
+		}
+		h.log.Debug("published", "lists", len(out.Lists), "timestamp", out.Timestamp)
+	}
+	never := make(chan time.Time)
+	var beat <-chan time.Time = never
+	if h.options.Heartbeat > 0 {
+		t := time.NewTicker(h.options.Heartbeat)
+		defer t.Stop()
+		beat = t.C
+		try()
+	}
+	var due <-chan time.Time = never
+	waiting := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.changed:
+			if h.options.PublishDelay > 0 && !waiting {
+				due, waiting = time.After(h.options.PublishDelay), true
+			}
+		case <-due:
+			due, waiting = never, false
+			try()
+		case <-beat:
+			try()
+		}
+	}
+}
