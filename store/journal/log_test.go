@@ -910,8 +910,8 @@ func FuzzRecover(f *testing.F) {
 		f.Fatal(err)
 	}
 	// What lies in front of the frames is the header; the fuzzer gets the frames.
-	f.Add(whole[headerBytes:6000], true)
-	f.Add(whole[headerBytes:5000], false)
+	f.Add(whole[headerBytes:headerBytes+900], true)
+	f.Add(whole[headerBytes:headerBytes+500], false)
 	f.Add([]byte{0, 0, 0, 11}, true)
 	f.Fuzz(func(t *testing.T, frames []byte, headed bool) {
 		if len(frames) > 1<<20 {

@@ -1,0 +1,398 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"reflect"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"greengate/gate"
+	"greengate/pass"
+	"greengate/pass/statuslist"
+)
+
+// stagePieces is how many pieces of a list one transaction of Stage writes:
+// 4 MiB. One transaction for a list of 37.5 MB took up to 232 MB of memory,
+// ones of 4 MiB took 35 MB.
+const stagePieces = 4 << 20 / chunkBytes
+
+// Tx changes the store within [DB.Install].
+type Tx struct {
+	db   *DB
+	bolt *bolt.Tx
+	view *view
+	// dirty says that there is something to write.
+	dirty bool
+	// used are the staged lists that were taken.
+	used []string
+	done bool
+}
+
+// Install calls f with a transaction. When f returns nil, all that it did is
+// on the disk and in memory when Install returns; else nothing of it is. What
+// changes nothing writes nothing. After an error of the disk the memory holds
+// what was before.
+func (db *DB) Install(f func(*Tx) error) (err error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return ErrClosed
+	}
+	b, err := db.bolt.Begin(true)
+	if err != nil {
+		return fmt.Errorf("store: %w", diskError(err))
+	}
+	tx := &Tx{db: db, bolt: b, view: db.view.Load().clone()}
+	defer func() {
+		tx.done = true
+		if e := b.Rollback(); e != nil && !errors.Is(e, bolterrors.ErrTxClosed) {
+			err = errors.Join(err, fmt.Errorf("store: %w", e))
+		}
+	}()
+	if err := f(tx); err != nil {
+		return err
+	}
+	if !tx.dirty {
+		return nil
+	}
+	if err := b.Commit(); err != nil {
+		return fmt.Errorf("store: %w", diskError(err))
+	}
+	db.view.Store(tx.view)
+	for _, uri := range tx.used {
+		delete(db.staged, uri)
+	}
+	return nil
+}
+
+// diskError marks the errors of a full disk with ErrFull.
+func diskError(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, bolterrors.ErrMaxSizeReached) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// put writes a value unless it is there already.
+func (tx *Tx) put(bucket, key, value []byte) error {
+	b := tx.bolt.Bucket(bucket)
+	if bytes.Equal(b.Get(key), value) {
+		return nil
+	}
+	tx.dirty = true
+	if err := b.Put(key, value); err != nil {
+		return fmt.Errorf("store: %s: %w", bucket, err)
+	}
+	return nil
+}
+
+// SetMetadata keeps the newest verified metadata of a role, as it came; nil
+// forgets it.
+func (tx *Tx) SetMetadata(role string, raw []byte) error {
+	if tx.done {
+		return ErrDone
+	}
+	if len(role) == 0 || len(role) > MaxRole || len(raw) > MaxMetadata {
+		return fmt.Errorf("%w: metadata of %d bytes for a role of %d", ErrInvalid, len(raw), len(role))
+	}
+	b := tx.bolt.Bucket(metadataBucket)
+	if raw != nil {
+		if b.Get([]byte(role)) == nil {
+			c, n := b.Cursor(), 0
+			for k, _ := c.First(); k != nil; k, _ = c.Next() {
+				if n++; n >= maxRoles {
+					return fmt.Errorf("%w: metadata of more than %d roles", ErrInvalid, maxRoles)
+				}
+			}
+		}
+		return tx.put(metadataBucket, []byte(role), digested(raw))
+	}
+	if b.Get([]byte(role)) == nil {
+		return nil
+	}
+	tx.dirty = true
+	return b.Delete([]byte(role))
+}
+
+// SetKeys replaces all issuer and enterprise keys. They must be what
+// pass.ParseKeySet reads from raw, which is what is kept.
+func (tx *Tx) SetKeys(version uint64, keys []pass.Key, raw []byte) error {
+	if tx.done {
+		return ErrDone
+	}
+	parsed, err := pass.ParseKeySet(raw)
+	if err != nil {
+		return fmt.Errorf("%w: key list %d: %w", ErrInvalid, version, err)
+	}
+	if len(parsed) != len(keys) || (len(keys) > 0 && !reflect.DeepEqual(parsed, keys)) {
+		return fmt.Errorf("%w: key list %d: keys are not those of the signed bytes", ErrInvalid, version)
+	}
+	tx.view.keyVersion, tx.view.keys = version, pass.NewKeyMap(parsed)
+	return tx.put(keysBucket, currentKey, digested(append(number(version), raw...)))
+}
+
+// SetPolicy replaces the policy in force. It must be what gate.ParsePolicy
+// reads from raw, which is what is kept.
+func (tx *Tx) SetPolicy(p gate.Policy, raw []byte) error {
+	if tx.done {
+		return ErrDone
+	}
+	parsed, err := gate.ParsePolicy(raw)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if !reflect.DeepEqual(parsed, p) {
+		return fmt.Errorf("%w: policy %d is not that of the signed bytes", ErrInvalid, p.Version)
+	}
+	tx.view.policy = parsed
+	return tx.put(policyBucket, currentKey, digested(raw))
+}
+
+// SetMap replaces the map. It must be what gate.ParseRiskMap reads from raw,
+// which is what is kept.
+func (tx *Tx) SetMap(m gate.RiskMap, raw []byte) error {
+	if tx.done {
+		return ErrDone
+	}
+	parsed, err := gate.ParseRiskMap(raw)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if parsed.Version != m.Version || parsed.Day != m.Day || len(parsed.Counties) != len(m.Counties) ||
+		(len(m.Counties) > 0 && !reflect.DeepEqual(parsed, m)) {
+		return fmt.Errorf("%w: map %d is not that of the signed bytes", ErrInvalid, m.Version)
+	}
+	tx.view.riskMap = parsed
+	return tx.put(mapBucket, currentKey, digested(raw))
+}
+
+// RaiseFloor raises the clock's floor to a signed time; an earlier one than
+// the floor changes nothing.
+func (tx *Tx) RaiseFloor(issued time.Time) error {
+	if tx.done {
+		return ErrDone
+	}
+	if err := checkTime(issued); err != nil {
+		return err
+	}
+	issued = time.Unix(issued.Unix(), 0).UTC()
+	if !issued.After(tx.view.floor) {
+		return nil
+	}
+	tx.view.floor = issued
+	return tx.put(metaBucket, floorKey, digested(seconds(issued)))
+}
+
+// Confirm says that the authority called what is held of these lists current
+// at this signed time; their age counts from it. An earlier time than the last
+// changes nothing, and neither does a list that is not held.
+func (tx *Tx) Confirm(uris []string, issued time.Time) error {
+	if tx.done {
+		return ErrDone
+	}
+	if err := checkTime(issued); err != nil {
+		return err
+	}
+	issued = time.Unix(issued.Unix(), 0).UTC()
+	for _, uri := range uris {
+		old := tx.view.lists[uri]
+		if old == nil || !issued.After(old.confirmed) {
+			continue
+		}
+		l := *old
+		l.confirmed = issued
+		tx.view.lists[uri] = &l
+		if err := tx.put(confirmedBucket, []byte(uri), digested(seconds(issued))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkList says whether raw is what the authority signed in info.
+func checkList(info statuslist.Info, raw []byte) error {
+	if err := checkInfo(info); err != nil {
+		return err
+	}
+	if int64(len(raw)) != info.Size || sha256.Sum256(raw) != info.SHA256 {
+		return fmt.Errorf("list %s, sequence %d, %d bytes: %w", info.URI, info.Sequence, len(raw), ErrDigest)
+	}
+	return nil
+}
+
+// Stage writes a list to the disk ahead of the Install that will put it, in
+// small transactions, so that a large list does not take its tenfold in
+// memory. It changes nothing that is looked up. Staging a list again replaces
+// it; what is staged and never put goes at the next start.
+func (db *DB) Stage(info statuslist.Info, raw []byte) error {
+	if err := checkList(info, raw); err != nil {
+		return err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return ErrClosed
+	}
+	if err := db.room(db.view.Load(), info); err != nil {
+		return err
+	}
+	var generation uint64
+	update := func(f func(tx *bolt.Tx) error) error {
+		if err := db.bolt.Update(f); err != nil {
+			return fmt.Errorf("stage list %s: %w", info.URI, diskError(err))
+		}
+		return nil
+	}
+	err := update(func(tx *bolt.Tx) (err error) {
+		if old := db.staged[info.URI]; old != nil {
+			if err := deleteGeneration(tx, old.generation); err != nil {
+				return err
+			}
+		}
+		generation, err = newGeneration(tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	delete(db.staged, info.URI)
+	for i := int64(0); i < chunks(info.Size); i += stagePieces {
+		if err := update(func(tx *bolt.Tx) error {
+			return writePieces(tx, generation, raw, i, min(i+stagePieces, chunks(info.Size)))
+		}); err != nil {
+			return errors.Join(err, update(func(tx *bolt.Tx) error { return deleteGeneration(tx, generation) }))
+		}
+	}
+	db.staged[info.URI] = &list{info: info, raw: bytes.Clone(raw), generation: generation}
+	return nil
+}
+
+// newGeneration makes the bucket of a generation and returns its number.
+func newGeneration(tx *bolt.Tx) (uint64, error) {
+	b := tx.Bucket(generationsBucket)
+	n, err := b.NextSequence()
+	if err != nil {
+		return 0, err
+	}
+	_, err = b.CreateBucket(number(n))
+	return n, err
+}
+
+// writePieces writes the pieces from to before of raw.
+func writePieces(tx *bolt.Tx, generation uint64, raw []byte, from, before int64) error {
+	b := tx.Bucket(generationsBucket).Bucket(number(generation))
+	for i := from; i < before; i++ {
+		end := min((i+1)*chunkBytes, int64(len(raw)))
+		if err := b.Put(chunkKey(i), raw[i*chunkBytes:end]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// room says whether a list still fits.
+func (db *DB) room(v *view, info statuslist.Info) error {
+	sum := v.bytes + info.Size
+	if old := v.lists[info.URI]; old != nil {
+		sum -= old.info.Size
+	} else if len(v.lists) >= MaxLists {
+		return fmt.Errorf("list %s: %w: %d lists", info.URI, ErrFull, MaxLists)
+	}
+	if sum > db.most {
+		return fmt.Errorf("list %s: %w: lists of %d bytes, allowed are %d", info.URI, ErrFull, sum, db.most)
+	}
+	return nil
+}
+
+// PutList replaces the list of this URI, or adds it. raw must have the size
+// and SHA-256 of info. A list that was staged is only pointed to; raw may then
+// be nil. The sequence is the caller's to judge.
+func (tx *Tx) PutList(info statuslist.Info, raw []byte) error {
+	if tx.done {
+		return ErrDone
+	}
+	staged := tx.db.staged[info.URI]
+	if staged != nil && (staged.info.SHA256 != info.SHA256 || staged.info.Size != info.Size) {
+		staged = nil
+	}
+	if raw == nil && staged != nil {
+		raw = staged.raw
+	}
+	if err := checkList(info, raw); err != nil {
+		return err
+	}
+	// As it will be read again: whole seconds, UTC.
+	encoded, err := info.Marshal()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if info, err = statuslist.ParseInfo(encoded); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	old := tx.view.lists[info.URI]
+	if old != nil && old.info == info {
+		return nil
+	}
+	if err := tx.db.room(tx.view, info); err != nil {
+		return err
+	}
+	l := &list{info: info, confirmed: info.Issued}
+	if old != nil && old.info.SHA256 == info.SHA256 && old.info.Size == info.Size {
+		// The same bytes under a new signature: only the pointer is written.
+		l.raw, l.generation = old.raw, old.generation
+	} else if staged != nil {
+		l.raw, l.generation = staged.raw, staged.generation
+		tx.used = append(tx.used, info.URI)
+	} else {
+		if l.generation, err = newGeneration(tx.bolt); err != nil {
+			return fmt.Errorf("list %s: %w", info.URI, err)
+		}
+		l.raw = bytes.Clone(raw)
+		if err := writePieces(tx.bolt, l.generation, l.raw, 0, chunks(info.Size)); err != nil {
+			return fmt.Errorf("list %s: %w", info.URI, err)
+		}
+	}
+	tx.dirty = true
+	if old != nil {
+		if err := tx.bolt.Bucket(confirmedBucket).Delete([]byte(info.URI)); err != nil {
+			return fmt.Errorf("list %s: %w", info.URI, err)
+		}
+		if old.generation != l.generation {
+			if err := deleteGeneration(tx.bolt, old.generation); err != nil {
+				return fmt.Errorf("list %s: %w", info.URI, err)
+			}
+		}
+		tx.view.bytes -= old.info.Size
+	}
+	p, err := pointer{Info: encoded, Generation: l.generation}.encode()
+	if err != nil {
+		return fmt.Errorf("list %s: %w", info.URI, err)
+	}
+	tx.view.lists[info.URI] = l
+	tx.view.bytes += info.Size
+	return tx.put(listsBucket, []byte(info.URI), p)
+}
+
+// DropList forgets a list; one that is not held is no error.
+func (tx *Tx) DropList(uri string) error {
+	if tx.done {
+		return ErrDone
+	}
+	old := tx.view.lists[uri]
+	if old == nil {
+		return nil
+	}
+	tx.dirty = true
+	delete(tx.view.lists, uri)
+	tx.view.bytes -= old.info.Size
+	if err := deleteList(tx.bolt, uri); err != nil {
+		return fmt.Errorf("list %s: %w", uri, err)
+	}
+	return nil
+}

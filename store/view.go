@@ -1,0 +1,90 @@
+package store
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"greengate/gate"
+	"greengate/pass"
+	"greengate/pass/statuslist"
+)
+
+// list is one list in memory. It is never changed.
+type list struct {
+	info statuslist.Info
+	// raw is 2 bits a code, the first in the lowest bits of the first byte
+	// (draft-ietf-oauth-status-list section 4.1).
+	raw        []byte
+	generation uint64
+	confirmed  time.Time
+}
+
+// view is all that lookups need. It is never changed: Install puts another in its place.
+type view struct {
+	policy     gate.Policy
+	riskMap    gate.RiskMap
+	keys       pass.KeyMap
+	keyVersion uint64
+	lists      map[string]*list
+	bytes      int64 // of all lists
+	floor      time.Time
+}
+
+func (v *view) clone() *view {
+	c := *v
+	c.lists = maps.Clone(v.lists)
+	return &c
+}
+
+// Policy returns the policy in force: gate.DefaultPolicy until a signed one is installed.
+func (db *DB) Policy() gate.Policy { return db.view.Load().policy }
+
+// Risk returns the map's colour for a county, six digits of GB/T 2260;
+// RiskUnknown where there is no map or it does not name the county.
+func (db *DB) Risk(region string) gate.RiskLevel { return db.view.Load().riskMap.Risk(region) }
+
+// MapVersion returns the version of the map, 0 without one.
+func (db *DB) MapVersion() uint64 { return db.view.Load().riskMap.Version }
+
+// KeyVersion returns the version of the key list, 0 without one.
+func (db *DB) KeyVersion() uint64 { return db.view.Load().keyVersion }
+
+// Keys returns all keys with this kid. It implements pass.Keys; the result is
+// shared and not to be changed.
+func (db *DB) Keys(kid []byte) []pass.Key { return db.view.Load().keys.Keys(kid) }
+
+// Lookup finds a code's entry in its status list, in memory.
+func (db *DB) Lookup(ref pass.StatusRef) gate.Listing {
+	l := db.view.Load().lists[ref.URI]
+	if l == nil {
+		return gate.Listing{}
+	}
+	g := gate.Listing{Found: true, Sequence: l.info.Sequence, Issued: l.info.Issued, Confirmed: l.confirmed}
+	if i := ref.Index / 4; i < uint64(len(l.raw)) {
+		g.InBounds = true
+		g.Status = gate.StatusOf(l.raw[i] >> (ref.Index % 4 * 2) & 3)
+	}
+	return g
+}
+
+// Lists describes the lists held, by URI.
+func (db *DB) Lists() []statuslist.Info {
+	v := db.view.Load()
+	infos := make([]statuslist.Info, 0, len(v.lists))
+	for _, l := range v.lists {
+		infos = append(infos, l.info)
+	}
+	slices.SortFunc(infos, func(a, b statuslist.Info) int { return strings.Compare(a.URI, b.URI) })
+	return infos
+}
+
+// Floor returns the latest signed time seen, before which it cannot be; the
+// zero time if none was.
+func (db *DB) Floor() time.Time { return db.view.Load().floor }
+
+var (
+	_ gate.Authority = (*DB)(nil)
+	_ pass.Keys      = (*DB)(nil)
+)
