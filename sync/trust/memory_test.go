@@ -1,0 +1,308 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"greengate/gate"
+	"greengate/pass"
+	"greengate/pass/statuslist"
+)
+
+func jsonRaw(b []byte) json.RawMessage { return b }
+
+// heldList is a list as the memory store holds it.
+type heldList struct {
+	info      statuslist.Info
+	raw       []byte
+	confirmed time.Time
+}
+
+// content is all that a store holds.
+type content struct {
+	metadata map[string][]byte
+	lists    map[string]heldList
+	keys     []pass.Key
+	version  uint64
+	policy   gate.Policy
+	riskMap  gate.RiskMap
+	floor    time.Time
+}
+
+func (c content) clone() content {
+	c.metadata, c.lists = maps.Clone(c.metadata), maps.Clone(c.lists)
+	return c
+}
+
+// memory is a store in memory with real transactions: an error, or a cut that
+// the test asks for, leaves everything as it was. It checks what no
+// transaction may do.
+type memory struct {
+	t testing.TB
+	content
+	commits int
+	// onCommit is asked before each commit; its error undoes it.
+	onCommit func(n int) error
+}
+
+func newMemory(t testing.TB) *memory {
+	return &memory{t: t, content: content{metadata: map[string][]byte{}, lists: map[string]heldList{}}}
+}
+
+func (m *memory) Install(f func(Tx) error) error {
+	tx := &memoryTx{content: m.content.clone()}
+	if err := f(tx); err != nil {
+		return err
+	}
+	if tx.writes == 0 {
+		m.t.Error("a transaction that writes nothing")
+	}
+	if m.onCommit != nil {
+		if err := m.onCommit(m.commits + 1); err != nil {
+			return err
+		}
+	}
+	m.commits++
+	m.check(tx)
+	m.content = tx.content
+	return nil
+}
+
+// check holds the transaction to what the package's documentation says.
+func (m *memory) check(tx *memoryTx) {
+	if tx.floor.Before(m.floor) {
+		m.t.Errorf("floor goes back from %s to %s", m.floor, tx.floor)
+	}
+	top := 0
+	for _, role := range []string{"timestamp", "snapshot", "targets"} {
+		if len(tx.metadata[role]) > 0 {
+			top++
+		}
+	}
+	if top != 3 && top != 0 && len(tx.metadata["timestamp"]) > 0 {
+		m.t.Error("timestamp stored without snapshot and targets")
+	}
+	for role, raw := range tx.metadata {
+		if !strings.HasPrefix(role, statusPrefix) || bytes.Equal(raw, m.metadata[role]) {
+			continue
+		}
+		// The role's metadata comes with the last of what it describes.
+		md := parseTargets(raw)
+		for path, t := range md.Signed.Targets {
+			if _, ok := regionOf(path); !ok {
+				continue
+			}
+			info, err := describe(path, t)
+			if err != nil {
+				m.t.Errorf("role %s stored with target %s: %v", role, path, err)
+				continue
+			}
+			held, ok := tx.lists[info.URI]
+			if ok && !sameInfo(held.info, info) {
+				m.t.Errorf("role %s stored with list %s at sequence %d, described is %d", role, info.URI, held.info.Sequence, info.Sequence)
+			}
+		}
+	}
+	for uri, l := range tx.lists {
+		if sha256.Sum256(l.raw) != l.info.SHA256 || int64(len(l.raw)) != l.info.Size {
+			m.t.Errorf("list %s stored with bytes that are not its own", uri)
+		}
+	}
+}
+
+func (m *memory) Metadata(role string) []byte { return m.metadata[role] }
+
+func (m *memory) Lists() []statuslist.Info {
+	var infos []statuslist.Info
+	for _, l := range m.lists {
+		infos = append(infos, l.info)
+	}
+	return infos
+}
+
+// colours returns the colour of each list that is held.
+func (m *memory) colours() map[string]byte {
+	c := map[string]byte{}
+	for uri, l := range m.lists {
+		c[uri] = l.raw[0] & 3
+	}
+	return c
+}
+
+type memoryTx struct {
+	content
+	writes int
+}
+
+func (x *memoryTx) SetMetadata(role string, raw []byte) error {
+	x.writes++
+	if raw == nil {
+		delete(x.metadata, role)
+		return nil
+	}
+	x.metadata[role] = raw
+	return nil
+}
+
+func (x *memoryTx) SetKeys(version uint64, keys []pass.Key, raw []byte) error {
+	x.writes++
+	if len(raw) == 0 {
+		return errors.New("key list without bytes")
+	}
+	x.version, x.keys = version, keys
+	return nil
+}
+
+func (x *memoryTx) PutList(info statuslist.Info, raw []byte) error {
+	x.writes++
+	x.lists[info.URI] = heldList{info: info, raw: raw, confirmed: x.lists[info.URI].confirmed}
+	return nil
+}
+
+func (x *memoryTx) DropList(uri string) error {
+	x.writes++
+	delete(x.lists, uri)
+	return nil
+}
+
+func (x *memoryTx) Confirm(uris []string, issued time.Time) error {
+	x.writes++
+	for _, uri := range uris {
+		l, ok := x.lists[uri]
+		if !ok {
+			return fmt.Errorf("list %s confirmed, but not held", uri)
+		}
+		l.confirmed = issued
+		x.lists[uri] = l
+	}
+	return nil
+}
+
+func (x *memoryTx) SetPolicy(p gate.Policy, raw []byte) error {
+	x.writes++
+	x.policy = p
+	return nil
+}
+
+func (x *memoryTx) SetMap(m gate.RiskMap, raw []byte) error {
+	x.writes++
+	x.riskMap = m
+	return nil
+}
+
+func (x *memoryTx) RaiseFloor(issued time.Time) error {
+	x.writes++
+	if issued.After(x.floor) {
+		x.floor = issued
+	}
+	return nil
+}
+
+// files serves a repository from memory. The test may put itself in between.
+type files struct {
+	a *authority
+	// hostile, where set, answers in the server's place; nil data passes on.
+	hostile func(path string) ([]byte, error)
+	asked   []string
+}
+
+func (f *files) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("file %s: %w: %w", path, ErrUnavailable, err)
+	}
+	f.asked = append(f.asked, path)
+	data, ok := f.a.files[path]
+	if f.hostile != nil {
+		forged, err := f.hostile(path)
+		if err != nil {
+			return nil, err
+		}
+		if forged != nil {
+			data, ok = forged, true
+		}
+	}
+	if !ok {
+		return nil, fmt.Errorf("file %s: %w", path, ErrNotFound)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("file %s: %w: more than %d bytes", path, ErrTooLarge, limit)
+	}
+	return data, nil
+}
+
+// device is a gate's client with its store, its clock and its way to the authority.
+type device struct {
+	*Client
+	t      testing.TB
+	a      *authority
+	store  *memory
+	server *files
+	now    time.Time
+	// synced: network time disciplines the clock.
+	synced bool
+	clock  *gate.WallClock
+}
+
+func newDevice(t testing.TB, a *authority, regions ...string) *device {
+	t.Helper()
+	d := &device{t: t, a: a, store: newMemory(t), server: &files{a: a}, now: a.now, synced: true}
+	d.boot(regions...)
+	return d
+}
+
+// boot starts the client on what the store holds, as after a power cut.
+func (d *device) boot(regions ...string) {
+	d.t.Helper()
+	d.clock = gate.NewWallClock(func() time.Time { return d.now }, func() bool { return d.synced }, slog.New(slog.DiscardHandler))
+	if !d.store.floor.IsZero() {
+		d.clock.Floor(d.store.floor)
+	}
+	c, err := New(Config{Root: d.a.firstRoot(), Fetcher: d.server, Store: d.store, Clock: d.clock, Regions: regions,
+		Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.Client = c
+}
+
+// once runs at the authority's time.
+func (d *device) once() (Report, error) {
+	d.now = d.a.now
+	return d.Once(context.Background())
+}
+
+func (d *device) mustOnce() Report {
+	d.t.Helper()
+	r, err := d.once()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return r
+}
+
+// mustBeCurrent fails unless the store holds the authority's lists of the gate's regions.
+func (d *device) mustBeCurrent() {
+	d.t.Helper()
+	for uri, info := range d.a.infos {
+		_, region, err := pathOf(uri)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if !slices.ContainsFunc(d.config.Regions, func(r string) bool { return overlap(r, region) }) {
+			continue
+		}
+		if l, ok := d.store.lists[uri]; !ok || !sameInfo(l.info, info) || !bytes.Equal(l.raw, d.a.raws[uri]) {
+			d.t.Errorf("list %s: held %+v, published %+v", uri, l.info, info)
+		}
+	}
+}
