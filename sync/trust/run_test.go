@@ -1,0 +1,156 @@
+package trust
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"greengate/gate"
+)
+
+// polls runs the client for a while and returns when it asked for the timestamp.
+func polls(t *testing.T, d *device, long time.Duration, meanwhile func()) []time.Duration {
+	t.Helper()
+	begin := time.Now()
+	var at []time.Duration
+	inner := d.server.hostile
+	d.server.hostile = func(path string) ([]byte, error) {
+		if path == timestampFile {
+			at = append(at, time.Since(begin))
+		}
+		if inner != nil {
+			return inner(path)
+		}
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), long)
+	defer cancel()
+	done := make(chan error)
+	go func() { done <- d.Run(ctx) }()
+	if meanwhile != nil {
+		meanwhile()
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	return at
+}
+
+// bubble gives the device the time of the bubble.
+func bubble(d *device) {
+	offset := d.a.now.Sub(time.Now())
+	d.config.Clock = gate.NewWallClock(func() time.Time { return time.Now().Add(offset) },
+		func() bool { return true }, slog.New(slog.DiscardHandler))
+}
+
+func TestRunPolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDevice(t, nation(t), "33")
+		bubble(d)
+		at := polls(t, d, time.Hour, nil)
+		if len(at) < 54 || len(at) > 67 {
+			t.Errorf("%d polls in an hour, want about 60", len(at))
+		}
+		different := map[time.Duration]bool{}
+		for i := 1; i < len(at); i++ {
+			gap := at[i] - at[i-1]
+			different[gap] = true
+			if gap < 54*time.Second || gap > 66*time.Second {
+				t.Errorf("poll %d after %s, want 54 to 66 s", i, gap)
+			}
+		}
+		if len(different) < 10 {
+			t.Errorf("only %d different gaps: gates would ask in step", len(different))
+		}
+		if s := d.Status(); s.LastError != nil || s.LastOK.IsZero() || !s.Report.Unchanged {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestRunBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDevice(t, nation(t), "33")
+		bubble(d)
+		down := true
+		d.server.hostile = func(path string) ([]byte, error) {
+			if down {
+				return nil, fmt.Errorf("file %s: %w", path, ErrUnavailable)
+			}
+			return nil, nil
+		}
+		at := polls(t, d, 4*time.Hour, func() {
+			<-time.After(3 * time.Hour)
+			if s := d.Status(); !errors.Is(s.LastError, ErrUnavailable) || !s.LastOK.IsZero() {
+				t.Errorf("status while the server is down: %+v", s)
+			}
+			down = false
+		})
+		var slowed, quick int
+		for i := 1; i < len(at); i++ {
+			if gap := at[i] - at[i-1]; at[i] < 3*time.Hour && gap > 11*time.Minute {
+				t.Errorf("poll %d after %s, want at most 11 min", i, gap)
+			} else if gap > 8*time.Minute {
+				slowed++
+			} else if at[i] > 3*time.Hour+12*time.Minute {
+				quick++
+			}
+		}
+		if slowed < 10 || quick < 40 {
+			t.Errorf("%d slow polls while it was down, %d quick ones after; polled at %v", slowed, quick, at)
+		}
+		if s := d.Status(); s.LastError != nil || s.LastOK.IsZero() {
+			t.Errorf("status after it came back: %+v", s)
+		}
+	})
+}
+
+// A list that fails by itself does not slow the recolouring of the others.
+func TestRunOneListFailing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDevice(t, nation(t), "33")
+		bubble(d)
+		d.server.hostile = func(path string) ([]byte, error) {
+			if strings.HasPrefix(path, "targets/status/3302/") {
+				return nil, fmt.Errorf("file %s: %w", path, ErrUnavailable)
+			}
+			return nil, nil
+		}
+		at := polls(t, d, 10*time.Minute, nil)
+		if len(at) < 9 {
+			t.Errorf("%d polls in ten minutes, want about ten", len(at))
+		}
+		if s := d.Status(); !errors.Is(s.LastError, ErrUnavailable) || len(s.Report.Failures) != 1 {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestRunIsKicked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDevice(t, nation(t), "3301")
+		bubble(d)
+		at := polls(t, d, 30*time.Second, func() {
+			<-time.After(10 * time.Second)
+			if err := d.Want(canton); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			if _, ok := d.store.lists[canton]; !ok {
+				t.Error("the wanted list is not there at once")
+			}
+			for range 100 {
+				d.Kick()
+			}
+		})
+		// At the start, when it is wanted, and once more for a hundred kicks.
+		if len(at) != 3 || at[1] != 10*time.Second || at[2] != 12*time.Second {
+			t.Errorf("polled at %v, want 0, 10 and 12 s", at)
+		}
+	})
+}
