@@ -258,6 +258,11 @@ func (m *machine) begin(at moment) {
 // rotate makes the day's key and sends it to the journal. At rest only, so
 // that a passage has one pseudonym.
 func (m *machine) rotate() {
+	if len(m.queue) >= maxQueue {
+		// The hub would never learn the new key; nobody is decided upon while
+		// the journal is in this state, so the old one may stay.
+		return
+	}
 	if err := m.day.rotate(m.at.wall); err != nil {
 		if m.faults[faultKey] == "" {
 			m.log.Error("no key for pseudonyms", "err", err)
@@ -1263,15 +1268,12 @@ func (m *machine) takeRecord() (Record, bool) {
 
 // takeReapply reports whether outputs that failed are to be tried again.
 func (m *machine) takeReapply() bool {
-	if m.applying || !m.passed(m.reapply) {
-		return false
-	}
-	m.reapply = time.Time{}
-	return true
+	return !m.applying && m.passed(m.reapply)
 }
 
 // applies notes that the actuator was given something to do.
 func (m *machine) applies() {
+	m.reapply = time.Time{}
 	if !m.applying {
 		m.applying = true
 		m.applyDue = m.at.now.Add(m.cfg.ActuateWithin)
