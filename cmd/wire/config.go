@@ -44,9 +44,11 @@ type Config struct {
 type WebConfig struct {
 	// Listen address, "" for none. Loopback only unless certificate and key are set.
 	Listen string `toml:"listen"`
-	// Certificate and Key are PEM files.
+	// Certificate, Key and ClientCA are PEM files; with them the pages may be
+	// served beyond loopback, to tablets with a certificate of that authority.
 	Certificate string `toml:"certificate"`
 	Key         string `toml:"key"`
+	ClientCA    string `toml:"client_ca"`
 	// Languages of the pages, first one largest.
 	Languages []string `toml:"languages"`
 }
@@ -244,7 +246,7 @@ func ParseConfig(name string, text []byte) (Config, error) {
 		return Config{}, Problems{{name, strings.TrimPrefix(err.Error(), "toml: "), ""}}
 	}
 	c.complete()
-	if bad := c.check(name); len(bad) > 0 {
+	if bad := append(c.check(name), c.checkHardware(name)...); len(bad) > 0 {
 		return Config{}, bad
 	}
 	return c, nil
@@ -352,11 +354,11 @@ func (c *Config) check(name string) Problems {
 		case err != nil:
 			say("web.listen", `an address such as "127.0.0.1:8090"`, "%q is not host:port", c.Web.Listen)
 		case c.Web.Certificate == "" && host != "localhost" && !net.ParseIP(host).IsLoopback():
-			say("web.listen", "use 127.0.0.1, or set web.certificate and web.key", "%q is not loopback and has no certificate", c.Web.Listen)
+			say("web.listen", "use 127.0.0.1, or set web.certificate, web.key and web.client_ca", "%q is not loopback and has no certificate", c.Web.Listen)
 		}
 	}
-	if (c.Web.Certificate == "") != (c.Web.Key == "") {
-		say("web.certificate", "set both web.certificate and web.key", "one without the other")
+	if set := c.Web.Certificate != ""; set != (c.Web.Key != "") || set != (c.Web.ClientCA != "") {
+		say("web.certificate", "set web.certificate, web.key and web.client_ca, or none of them", "one without the others")
 	}
 	if len(c.Readers) == 0 {
 		say("reader", "add a [[reader]] with kind and device", "a gate without a reader reads nothing")

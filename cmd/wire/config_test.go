@@ -39,7 +39,7 @@ func TestParseConfigSaysWhatIsWrong(t *testing.T) {
 		{"no device", "[[reader]]\nkind = \"serial\"\n", "device: missing", "/dev/ttyUSB0"},
 		{"twice", minimal + "[[reader]]\nkind = \"serial\"\ndevice = \"/dev/ttyUSB1\"\n", "used twice", "name of its own"},
 		{"open to the world", minimal + "[web]\nlisten = \"0.0.0.0:80\"\n", "not loopback", "web.certificate"},
-		{"half a certificate", minimal + "[web]\nlisten = \"127.0.0.1:80\"\nkey = \"x\"\n", "one without the other", ""},
+		{"half a certificate", minimal + "[web]\nlisten = \"127.0.0.1:80\"\nkey = \"x\"\n", "one without the others", ""},
 		{"region", minimal + "[lists]\nhold = [\"Hangzhou\"]\n", "not a region", "GB/T 2260"},
 		{"max_on", minimal + "[lane]\nrelease_for = \"20s\"\n[gpio]\nentry_relay = \"GPIO17\"\nmode = \"level\"\n", "ends a release", ""},
 	} {

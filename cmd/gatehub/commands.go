@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"image/png"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"greengate/scanner/qr"
+	"greengate/sync/enrol"
+	"greengate/sync/hub"
+)
+
+// whoami names the operator in the hub's audit: the system's user.
+func whoami() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(os.Getuid())
+}
+
+// parseRef reads "URI#INDEX", as the commands print it.
+func parseRef(s string) (hub.Ref, error) {
+	i := strings.LastIndexByte(s, '#')
+	if i < 1 {
+		return hub.Ref{}, fmt.Errorf("%q is not URI#INDEX, as `gatehub issue` prints it", s)
+	}
+	n, err := strconv.ParseUint(s[i+1:], 10, 64)
+	if err != nil {
+		return hub.Ref{}, fmt.Errorf("%q does not end in #INDEX", s)
+	}
+	return hub.Ref{URI: s[:i], Index: n}, nil
+}
+
+// list collects a flag that may stand several times.
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, " ") }
+func (l *list) Set(s string) error { *l = append(*l, s); return nil }
+
+var commands = []command{
+	{words: "init", help: "make a hub in an empty folder: keys, authority, signed lists", offline: true, prepare: initialise},
+	{words: "serve", help: "run the hub", offline: true, prepare: serve},
+
+	{words: "declare", help: "take a person's declaration", prepare: func(f *flag.FlagSet) action {
+		var r hub.DeclareRequest
+		f.StringVar(&r.Name, "name", "", "the person's `name`")
+		f.StringVar(&r.Region, "region", "", "the county, six `digits` of GB/T 2260")
+		f.StringVar(&r.Category, "category", "", "category of holder, as resident")
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Declare(ctx, r)) }
+	}},
+	{words: "declarations", help: "list declarations", prepare: func(f *flag.FlagSet) action {
+		state := f.String("state", "", "only those in this `state`: declared, reviewed, rejected, issued")
+		n := f.Int("max", 100, "at most so many")
+		return func(ctx context.Context, c call) error {
+			return show(c)(c.hub.Declarations(ctx, hub.DeclarationsRequest{State: hub.State(*state), Max: *n}))
+		}
+	}},
+	{words: "review", args: "DECLARATION", help: "decide on a declaration", prepare: func(f *flag.FlagSet) action {
+		colour := f.String("colour", "", "green, yellow or red")
+		reject := f.Bool("reject", false, "close it without a code")
+		return func(ctx context.Context, c call) error {
+			return show(c)(c.hub.Review(ctx, hub.ReviewRequest{Declaration: c.args[0], Colour: *colour, Reject: *reject, Reviewer: whoami()}))
+		}
+	}},
+	{words: "issue", args: "DECLARATION", help: "make a code for a reviewed declaration", prepare: func(f *flag.FlagSet) action {
+		kind := f.String("kind", "static", "static, paper or dynamic")
+		holder := f.String("holder", "", "the holder's Ed25519 public key in `hex`, for a dynamic code")
+		valid := f.Duration("valid", 30*24*time.Hour, "how long it is valid")
+		picture := f.String("png", "", "also write the QR code to this `file`")
+		return func(ctx context.Context, c call) error {
+			key, err := hex.DecodeString(*holder)
+			if err != nil {
+				return fmt.Errorf("-holder: %w", err)
+			}
+			issued, err := c.hub.Issue(ctx, hub.IssueRequest{Declaration: c.args[0], Kind: *kind, HolderKey: key, ValidSeconds: int64(*valid / time.Second), By: whoami()})
+			if err != nil {
+				return err
+			}
+			return giveOut(c, issued, *picture)
+		}
+	}},
+	{words: "recolour", args: "URI#INDEX COLOUR", help: "change a code's colour: green, yellow, red", prepare: func(f *flag.FlagSet) action {
+		return func(ctx context.Context, c call) error {
+			ref, err := parseRef(c.args[0])
+			if err != nil {
+				return err
+			}
+			return show(c)(c.hub.Recolour(ctx, hub.RecolourRequest{Status: &ref, Colour: c.args[1], By: whoami()}))
+		}
+	}},
+	{words: "revoke", args: "URI#INDEX", help: "make a code void, for ever", prepare: revoke},
+
+	{words: "enterprise add", args: "NUMBER", help: "delegate a key for entry permits to an enterprise", prepare: func(f *flag.FlagSet) action {
+		r := hub.EnterpriseRequest{}
+		f.StringVar(&r.Name, "name", "", "the enterprise's `name`")
+		f.StringVar(&r.Region, "region", "", "the county, six `digits`")
+		f.Var((*list)(&r.Zones), "zone", "a `zone` its permits may open; repeat for more")
+		return func(ctx context.Context, c call) error {
+			r.Number, r.By = c.args[0], whoami()
+			return show(c)(c.hub.AddEnterprise(ctx, r))
+		}
+	}},
+	{words: "enterprise list", help: "list enterprises", prepare: func(f *flag.FlagSet) action {
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Enterprises(ctx)) }
+	}},
+	{words: "permit issue", args: "ENTERPRISE URI#INDEX", help: "make an entry permit for the holder of a health code", prepare: func(f *flag.FlagSet) action {
+		var zones list
+		f.Var(&zones, "zone", "a `zone` it opens; all of the enterprise's where none is given")
+		valid := f.Duration("valid", 30*24*time.Hour, "how long it is valid")
+		picture := f.String("png", "", "also write the QR code to this `file`")
+		return func(ctx context.Context, c call) error {
+			holder, err := parseRef(c.args[1])
+			if err != nil {
+				return err
+			}
+			issued, err := c.hub.IssuePermit(ctx, hub.PermitRequest{Enterprise: c.args[0], Holder: holder, Zones: zones, ValidSeconds: int64(*valid / time.Second), By: whoami()})
+			if err != nil {
+				return err
+			}
+			return giveOut(c, issued, *picture)
+		}
+	}},
+	{words: "permit revoke", args: "URI#INDEX", help: "make a permit void, for ever", prepare: revoke},
+
+	{words: "gate add", args: "NAME", help: "make the identity of a new gate", prepare: func(f *flag.FlagSet) action {
+		out := f.String("out", "identity.json", "where to write it; the `file` holds the gate's private key")
+		site := f.String("site", "", "where it stands")
+		url := f.String("hub-url", "", "where this gate finds the hub, where it is not the hub's own `URL`")
+		replace := f.Bool("replace", false, "give a known gate a new certificate; the old one ends")
+		return func(ctx context.Context, c call) error {
+			b, err := c.hub.AddGate(ctx, hub.GateRequest{Gate: c.args[0], Site: *site, HubURL: *url, Replace: *replace, By: whoami()})
+			if err != nil {
+				return err
+			}
+			id := enrol.Identity{Gate: b.Gate, HubURL: b.HubURL, ListsURL: b.ListsURL, HubCA: b.HubCA,
+				Certificate: b.Certificate, PrivateKey: b.PrivateKey, TUFRoot: b.TUFRoot, HubKey: b.HubKey}
+			if err := id.Save(*out); err != nil {
+				return fmt.Errorf("the gate is registered, but its identity was not written: %w\nhint: mend that, then `gatehub gate add -replace %s`", err, b.Gate)
+			}
+			path, err := filepath.Abs(*out)
+			if err != nil {
+				path = *out
+			}
+			fmt.Fprintf(c.stdout, "%s\ncarry it to the gate as identity.json, mode 0600, and delete it here\n", path)
+			return nil
+		}
+	}},
+	{words: "gate revoke", args: "NAME", help: "end a gate's certificate", prepare: func(f *flag.FlagSet) action {
+		return func(ctx context.Context, c call) error {
+			return c.hub.RevokeGate(ctx, hub.GateRef{Gate: c.args[0], By: whoami()})
+		}
+	}},
+	{words: "gate list", help: "list gates with their last contact", prepare: func(f *flag.FlagSet) action {
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Gates(ctx)) }
+	}},
+
+	{words: "policy set", args: "FILE", help: "sign and publish a policy", prepare: document((*hub.Client).SetPolicy)},
+	{words: "map set", args: "FILE", help: "sign and publish the five-colour map", prepare: document((*hub.Client).SetMap)},
+	{words: "publish", help: "make all changes visible to the gates now", prepare: func(f *flag.FlagSet) action {
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Publish(ctx)) }
+	}},
+	{words: "lists", help: "show the status lists", prepare: func(f *flag.FlagSet) action {
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Lists(ctx)) }
+	}},
+	{words: "passages", args: "GATE", help: "show the clear part of a gate's passages", prepare: func(f *flag.FlagSet) action {
+		after := f.Uint64("after", 0, "begin behind this sequence")
+		n := f.Int("max", 100, "at most so many")
+		return func(ctx context.Context, c call) error {
+			return show(c)(c.hub.Passages(ctx, hub.PassagesRequest{Gate: c.args[0], After: *after, Max: *n}))
+		}
+	}},
+	{words: "verify", args: "GATE", help: "replay a gate's history: chain, signatures, each record once", prepare: func(f *flag.FlagSet) action {
+		return func(ctx context.Context, c call) error {
+			v, err := c.hub.Verify(ctx, hub.GateRef{Gate: c.args[0], By: whoami()})
+			if err != nil {
+				return err
+			}
+			if err := c.print(v); err != nil {
+				return err
+			}
+			if !v.OK() {
+				return errors.New("the history is not whole")
+			}
+			return nil
+		}
+	}},
+	{words: "unseal counts", args: "GATE", help: "count what the sealed parts of a gate's decisions say; audited", prepare: func(f *flag.FlagSet) action {
+		return func(ctx context.Context, c call) error {
+			return show(c)(c.hub.UnsealCounts(ctx, hub.GateRef{Gate: c.args[0], By: whoami()}))
+		}
+	}},
+}
+
+// revoke serves codes and permits alike: both are entries of a status list.
+func revoke(*flag.FlagSet) action {
+	return func(ctx context.Context, c call) error {
+		ref, err := parseRef(c.args[0])
+		if err != nil {
+			return err
+		}
+		return show(c)(c.hub.Revoke(ctx, hub.RevokeRequest{Status: &ref, By: whoami()}))
+	}
+}
+
+// document sends a file that the hub signs.
+func document(send func(*hub.Client, context.Context, hub.Document) error) func(*flag.FlagSet) action {
+	return func(*flag.FlagSet) action {
+		return func(ctx context.Context, c call) error {
+			text, err := os.ReadFile(c.args[0])
+			if err != nil {
+				return err
+			}
+			return send(c.hub, ctx, hub.Document{JSON: text, By: whoami()})
+		}
+	}
+}
+
+// show prints an answer unless there is an error.
+func show(c call) func(any, error) error {
+	return func(v any, err error) error {
+		if err != nil {
+			return err
+		}
+		return c.print(v)
+	}
+}
+
+// giveOut prints a code, and draws it where a file is named. The hub does not keep it.
+func giveOut(c call, issued hub.Issued, picture string) error {
+	if picture != "" {
+		img, err := qr.Picture(issued.Code, 8)
+		if err != nil {
+			return err
+		}
+		f, err := os.OpenFile(picture, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(png.Encode(f, img), f.Close()); err != nil {
+			return fmt.Errorf("%s: %w", picture, err)
+		}
+	}
+	fmt.Fprintf(c.stderr, "entry %s#%d\n", issued.Status.URI, issued.Status.Index)
+	return c.print(issued)
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"greengate/sync/hub"
+)
+
+// initialise is `gatehub init`.
+func initialise(f *flag.FlagSet) action {
+	var c hub.Config
+	f.StringVar(&c.Name, "name", "", "the authority's `name`")
+	f.StringVar(&c.URL, "url", "", "where gates find the hub, as https://hub.example:8443")
+	f.Var((*list)(&c.Hosts), "host", "a further `name` or address in the hub's certificate; repeat for more")
+	f.Var((*list)(&c.Provinces), "province", "a province it issues for, two `digits` of GB/T 2260; repeat for more")
+	return func(ctx context.Context, in call) error {
+		log := slog.New(slog.NewTextHandler(in.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		if err := hub.Init(ctx, in.dir, c, hub.Options{Log: log}); err != nil {
+			return err
+		}
+		fmt.Fprintf(in.stdout, "a hub is in %s\nnext: `gatehub serve -dir %s`; then take %s/keys/tuf/offline off this machine\n", in.dir, in.dir, in.dir)
+		return nil
+	}
+}
+
+// serve is `gatehub serve`.
+func serve(f *flag.FlagSet) action {
+	listen := f.String("listen", ":8443", "`address` for gates and lists, TLS")
+	operator := f.String("operator", "127.0.0.1:8480", "loopback `address` of the operator's page, empty for none")
+	every := f.Duration("publish", 0, "how long a change waits for others before it is published; the hub's default where 0")
+	return func(ctx context.Context, in call) (err error) {
+		log := slog.New(slog.NewTextHandler(in.stderr, nil))
+		h, err := hub.Open(ctx, in.dir, options(log, *every))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, h.Close()) }()
+		gates, err := net.Listen("tcp", *listen)
+		if err != nil {
+			return fmt.Errorf("address for gates: %w", err)
+		}
+		defer gates.Close()
+		var page net.Listener
+		if *operator != "" {
+			if page, err = net.Listen("tcp", *operator); err != nil {
+				return fmt.Errorf("operator's page: %w", err)
+			}
+			defer page.Close()
+		}
+		admin, err := h.ListenAdmin()
+		if err != nil {
+			return err
+		}
+		defer admin.Close()
+		log.Info("hub serves", "gates", gates.Addr().String(), "operator", *operator)
+		return h.Serve(ctx, gates, page, admin)
+	}
+}
+
+func options(log *slog.Logger, publish time.Duration) hub.Options {
+	o := hub.Options{Log: log}
+	if publish > 0 {
+		o.PublishDelay = publish
+	}
+	return o
+}

@@ -1,0 +1,376 @@
+package wire
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"greengate/display"
+	"greengate/display/terminal"
+	"greengate/display/web"
+	"greengate/gate"
+	"greengate/gate/passage"
+	"greengate/pass"
+	"greengate/pass/healthcode"
+	"greengate/store"
+	"greengate/store/journal"
+	"greengate/sync/enrol"
+	"greengate/sync/trust"
+	"greengate/sync/upload"
+)
+
+// Panel is the lane's hardware as the assembly needs it; *gpio.Panel is one.
+type Panel interface {
+	gate.Actuator
+	Run(ctx context.Context, emit func(gate.Input)) error
+	Close() error
+}
+
+// Hardware is what differs between a gate and a simulated one.
+type Hardware struct {
+	// Panel drives lights and turnstile; nil at a gate that only shows.
+	Panel Panel
+	// Thermometer is nil where there is none.
+	Thermometer gate.Thermometer
+	// PassageContact and ExitContact say which contacts there are.
+	PassageContact, ExitContact bool
+}
+
+// Options of a gate.
+type Options struct {
+	Log *slog.Logger
+	// Now is the device's clock and Synchronised whether network time disciplines it.
+	Now          func() time.Time
+	Synchronised func() bool
+	// Beat feeds the watchdog; nil for none.
+	Beat func()
+	// Screens see each view beside the gate's own faces; Decided each decision's times.
+	Screens []gate.Screen
+	Decided func(gate.DecisionEvent)
+	// Terminal gets a line for each change of the lane; nil for none.
+	Terminal *terminal.Screen
+	// Version stands in the status.
+	Version string
+}
+
+// Gate is everything in one process at one lane.
+type Gate struct {
+	cfg      Config
+	opt      Options
+	log      *slog.Logger
+	hardware Hardware
+
+	id       *enrol.Identity
+	db       *store.DB
+	journal  *journal.Log
+	clock    *gate.WallClock
+	lane     *gate.Lane
+	trust    *trust.Client
+	uploader *upload.Uploader
+	wake     chan struct{} // to the uploader: something was written
+	web      *web.Server
+	listener net.Listener
+	control  *control
+	readers  []reader
+	started  time.Time
+}
+
+// Open puts a gate together. Nothing moves before Run; the hardware was made
+// safe when it was opened. On an error everything opened here is closed again.
+func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
+	g := &Gate{cfg: cfg, opt: opt, log: opt.Log, hardware: hw, started: opt.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.Close())
+		}
+	}()
+	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	if g.id, err = enrol.Load(cfg.Identity); err != nil {
+		return nil, err
+	}
+	guards, err := g.guards()
+	if err != nil {
+		return nil, err
+	}
+	g.clock = gate.NewWallClock(opt.Now, opt.Synchronised, g.log)
+	since, err := g.id.Since()
+	if err != nil {
+		return nil, err
+	}
+	g.clock.Floor(since)
+
+	if g.db, err = store.Open(filepath.Join(cfg.State, "lists.db"), store.Options{Log: g.log, MaxBytes: int64(cfg.Lists.CapMiB) << 20}); err != nil {
+		return nil, err
+	}
+	g.clock.Floor(g.db.Floor())
+	hubKey, err := passage.ParseHubKey(g.id.HubKey)
+	if err != nil {
+		return nil, fmt.Errorf("identity %s: %w", cfg.Identity, err)
+	}
+	journalDir := filepath.Join(cfg.State, "journal")
+	if err := os.MkdirAll(journalDir, 0o700); err != nil {
+		return nil, fmt.Errorf("journal folder: %w", err)
+	}
+	if g.journal, err = journal.Open(journalDir, journal.Options{Gate: g.id.Gate, Hub: hubKey, CapBytes: int64(cfg.Journal.CapMiB) << 20, Rand: rand.Reader, Log: g.log}); err != nil {
+		return nil, err
+	}
+	if err := g.synchronise(); err != nil {
+		return nil, err
+	}
+	if g.readers, err = openReaders(cfg.Readers, g.log); err != nil {
+		return nil, err
+	}
+	if err := g.assembleLane(); err != nil {
+		return nil, err
+	}
+	if err := g.openPages(guards); err != nil {
+		return nil, err
+	}
+	if g.control, err = openControl(cfg.Control, g); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// guards reads the file of PINs; without one nobody can log in.
+func (g *Gate) guards() (*gate.Guards, error) {
+	text, err := os.ReadFile(g.cfg.Guards)
+	if errors.Is(err, os.ErrNotExist) {
+		g.log.Warn("no guard can log in", "file", g.cfg.Guards, "hint", "gatectl guard add NAME")
+		return gate.ParseGuards([]byte(`{"guards":[]}`))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("guards: %w", err)
+	}
+	guards, err := gate.ParseGuards(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", g.cfg.Guards, err)
+	}
+	return guards, nil
+}
+
+// assembleLane makes the lane out of its parts.
+func (g *Gate) assembleLane() error {
+	cfg := gate.DefaultLaneConfig()
+	cfg.Zone = g.cfg.Zone
+	cfg.ReleaseFor = time.Duration(g.cfg.Lane.ReleaseFor)
+	cfg.RefuseFor = time.Duration(g.cfg.Lane.RefuseFor)
+	cfg.HoldFor = time.Duration(g.cfg.Lane.HoldFor)
+	cfg.PassageContact, cfg.ExitContact = g.hardware.PassageContact, g.hardware.ExitContact
+	if g.cfg.Lane.Idle == "blue" {
+		cfg.Idle = gate.Light{Colour: gate.LightBlue}
+	}
+	var actuator gate.Actuator = showOnly{}
+	if g.hardware.Panel != nil {
+		actuator = g.hardware.Panel
+	}
+	var err error
+	g.lane, err = gate.NewLane(cfg, gate.Parts{
+		Opener:      pass.NewReader(healthcode.New(g.db, healthcode.Options{})),
+		Authority:   fetching{g.db, g.trust, g.log},
+		Journal:     g.journal,
+		Actuator:    actuator,
+		Thermometer: g.hardware.Thermometer,
+		Clock:       g.clock,
+		Screens:     append([]gate.Screen{(*faces)(g)}, g.opt.Screens...),
+		Rand:        rand.Reader,
+		Log:         g.log,
+		Beat:        g.opt.Beat,
+		Decided:     g.opt.Decided,
+	})
+	return err
+}
+
+// showOnly is the actuator of a gate without lights and turnstile.
+type showOnly struct{}
+
+func (showOnly) Apply(gate.Outputs) error { return nil }
+
+// fetching asks the store, and has an absent list fetched at once.
+type fetching struct {
+	*store.DB
+	trust *trust.Client
+	log   *slog.Logger
+}
+
+// Lookup implements gate.Authority.
+func (f fetching) Lookup(ref pass.StatusRef) gate.Listing {
+	l := f.DB.Lookup(ref)
+	if !l.Found {
+		if err := f.trust.Want(ref.URI); err != nil {
+			f.log.Warn("absent list not asked for", "error", err)
+		}
+	}
+	return l
+}
+
+// faces hands each view to the gate's own faces.
+type faces Gate
+
+// Show implements gate.Screen; it does not block.
+func (f *faces) Show(v gate.View) {
+	g := (*Gate)(f)
+	if g.web != nil {
+		g.web.Show(v)
+	}
+	if g.opt.Terminal != nil {
+		g.opt.Terminal.Show(v)
+	}
+	if g.trust != nil && v.State == gate.Held && (v.Decision.Reason == gate.NewerThanList || v.Decision.Reason == gate.ListsTooOld) {
+		g.trust.Kick()
+	}
+}
+
+// openPages makes the web server and opens its port.
+func (g *Gate) openPages(guards *gate.Guards) error {
+	if g.cfg.Web.Listen == "" {
+		return nil
+	}
+	var err error
+	if g.web, err = web.New(web.Config{
+		Lane: g.lane, Guards: guards, Health: g.Health, Languages: g.cfg.Web.Languages, Log: g.log,
+		Now: func() time.Time { now, _ := g.clock.Now(); return now },
+	}); err != nil {
+		return err
+	}
+	config, err := g.cfg.Web.tls()
+	if err != nil {
+		return err
+	}
+	g.listener, err = web.Listen(g.cfg.Web.Listen, config)
+	return err
+}
+
+// Address of the pages, "" where there are none.
+func (g *Gate) Address() string {
+	if g.listener == nil {
+		return ""
+	}
+	return g.listener.Addr().String()
+}
+
+// Lane returns the lane.
+func (g *Gate) Lane() *gate.Lane { return g.lane }
+
+// Run runs everything until ctx ends, and leaves the lane locked. ready is
+// called once the lane runs. Lists, upload, pages and readers that fail do not
+// stop the lane; the lane and its contacts do stop the rest.
+func (g *Gate) Run(ctx context.Context, ready func()) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return stopped(ctx, "lane", g.lane.Run(ctx)) })
+	if g.hardware.Panel != nil {
+		group.Go(func() error { return stopped(ctx, "contacts", g.hardware.Panel.Run(ctx, g.lane.Input)) })
+	}
+	group.Go(func() error { return stopped(ctx, "control socket", g.control.serve(ctx)) })
+	if g.web != nil {
+		group.Go(func() error { return stopped(ctx, "pages", g.web.Serve(ctx, g.listener)) })
+	}
+	aside := func(name string, run func(context.Context) error) {
+		group.Go(func() error {
+			if err := stopped(ctx, name, run(ctx)); err != nil {
+				g.log.Error("a part stopped; the lane goes on", "part", name, "error", err)
+			}
+			return nil
+		})
+	}
+	for i := range g.readers {
+		r := &g.readers[i]
+		aside("reader "+r.name, func(ctx context.Context) error { return r.source.Run(ctx, g.control.tap(g.lane.Scan)) })
+	}
+	if g.opt.Terminal != nil {
+		aside("terminal", g.opt.Terminal.Run)
+	}
+	aside("lists", g.trust.Run)
+	aside("upload", g.uploader.Run)
+	aside("journal watch", g.watchJournal)
+	ready()
+	return group.Wait()
+}
+
+// stopped tells an end that was asked for from a failure.
+func stopped(ctx context.Context, name string, err error) error {
+	if err == nil && ctx.Err() == nil {
+		return fmt.Errorf("%s stopped by itself", name)
+	}
+	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// Close closes what Open opened, in any state. The hardware is the caller's.
+func (g *Gate) Close() error {
+	var errs []error
+	if g.control != nil {
+		errs = append(errs, g.control.close())
+	}
+	if g.listener != nil {
+		if err := g.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if g.journal != nil {
+		errs = append(errs, g.journal.Close())
+	}
+	if g.db != nil {
+		errs = append(errs, g.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Health is what the guard's strip shows; it answers from memory.
+func (g *Gate) Health() display.Health {
+	now, quality := g.clock.Now()
+	at := g.journal.State()
+	up := g.uploader.State()
+	h := display.Health{
+		GateName: g.id.Gate, Zone: g.cfg.Zone,
+		ClockTime: now, Clock: quality,
+		Backlog:     at.Next - 1 - at.Acknowledged,
+		JournalFull: g.journal.Room() == journal.RoomNone,
+		Hub:         display.HubHealth{Connected: up.Failures == 0 && !up.LastSuccess.IsZero(), LastContact: up.LastSuccess},
+	}
+	if at.Cap > 0 {
+		h.JournalPercent = int(min(100, at.Bytes*100/at.Cap))
+	}
+	h.ListIssued, h.Lists = g.listAge(now)
+	for i := range g.readers {
+		h.Readers = append(h.Readers, display.ReaderHealth{Name: g.readers[i].name, State: g.readers[i].word()})
+	}
+	h.Faults = g.currentFaults()
+	return h
+}
+
+// listAge returns the oldest confirmation among the lists held: the guard sees
+// the worst.
+func (g *Gate) listAge(now time.Time) (time.Time, gate.Freshness) {
+	oldest, worst := time.Time{}, gate.ListMissing
+	for i, info := range g.db.Lists() {
+		l := g.db.Lookup(pass.StatusRef{URI: info.URI})
+		if i == 0 || l.Confirmed.Before(oldest) {
+			oldest, worst = l.Confirmed, g.db.Policy().Freshness(l, now)
+		}
+	}
+	return oldest, worst
+}
+
+func (g *Gate) currentFaults() []string {
+	var faults []string
+	if v := g.lane.Outputs().View; v.FaultCode != "" {
+		faults = append(faults, v.FaultCode)
+	}
+	if up := g.uploader.State(); up.Stop != upload.Running {
+		faults = append(faults, "upload-"+string(up.Stop))
+	}
+	return faults
+}

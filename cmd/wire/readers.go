@@ -1,0 +1,84 @@
+package wire
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"greengate/gate"
+	"greengate/scanner"
+	"greengate/scanner/camera"
+	"greengate/scanner/keyboard"
+	"greengate/scanner/qr"
+	"greengate/scanner/serial"
+)
+
+// sameWithin is how long a code must be out of sight of a reader that reads
+// without pause to count as shown again.
+const sameWithin = 2 * time.Second
+
+// reader is one reader of codes with what the status shows of it.
+type reader struct {
+	name   string
+	source scanner.Source
+	link   interface {
+		Connected() (bool, time.Time)
+		State() string
+	}
+}
+
+// word is the reader's state in one word.
+func (r *reader) word() string {
+	if up, _ := r.link.Connected(); up {
+		return "ready"
+	}
+	return "absent"
+}
+
+// openReaders makes the readers; their devices are opened when they run, and
+// again whenever they come back.
+func openReaders(configs []ReaderConfig, log *slog.Logger) ([]reader, error) {
+	var all []reader
+	for _, c := range configs {
+		direction := gate.Entry
+		if c.Direction == "exit" {
+			direction = gate.Exit
+		}
+		switch c.Kind {
+		case "serial":
+			r := &serial.Reader{Port: c.Device, Baud: c.Baud, Name: c.Name, Direction: direction, Log: log}
+			all = append(all, reader{c.Name, r, r})
+		case "keyboard":
+			r := &keyboard.Reader{Device: c.Device, Name: c.Name, Direction: direction, Log: log}
+			all = append(all, reader{c.Name, r, r})
+		case "camera":
+			source, err := cameraSource(c)
+			if err != nil {
+				return nil, fmt.Errorf("reader %s: %w", c.Name, err)
+			}
+			r := &camera.Reader{Source: source, Decoder: &qr.Decoder{}, Name: c.Name, Direction: direction, SameWithin: sameWithin, Log: log}
+			all = append(all, reader{c.Name, r, r})
+		default:
+			return nil, fmt.Errorf("reader %s: kind %q is not known", c.Name, c.Kind)
+		}
+	}
+	return all, nil
+}
+
+func cameraSource(c ReaderConfig) (camera.Source, error) {
+	switch c.Source {
+	case "v4l2":
+		return &camera.V4L2{Path: c.Device, Width: c.Width, Height: c.Height}, nil
+	case "mjpeg":
+		return &camera.Pipe{Path: c.Device}, nil
+	case "yuv420":
+		return &camera.Pipe{Path: c.Device, Width: c.Width, Height: c.Height}, nil
+	case "folder":
+		if err := os.MkdirAll(c.Device, 0o700); err != nil {
+			return nil, fmt.Errorf("folder of pictures: %w", err)
+		}
+		return &camera.Folder{Path: c.Device, Consume: true}, nil
+	}
+	return nil, fmt.Errorf("camera source %q is not known", c.Source)
+}
