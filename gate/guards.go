@@ -160,6 +160,14 @@ func (g *Guards) Authenticate(pin string, now time.Time) (string, error) {
 	return name, nil
 }
 
+// LockedUntil returns when the present or last lock-out ends, the zero time if
+// there was none, so that a face can say how long to wait.
+func (g *Guards) LockedUntil() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.until
+}
+
 // isPIN reports whether s is 4 to 12 decimal digits.
 func isPIN(s string) bool {
 	if len(s) < 4 || len(s) > 12 {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -256,6 +257,35 @@ func TestLogIn(t *testing.T) {
 	if !strings.Contains(d.log.String(), "locked out") {
 		t.Errorf("the log does not tell of the lock-out:\n%s", d.log)
 	}
+}
+
+func TestRealGuardsLockOut(t *testing.T) {
+	entry, err := gate.HashPIN("1234", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry.Name = "guard-7"
+	file, err := gate.MarshalGuards([]gate.GuardEntry{entry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	real, err := gate.ParseGuards(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDesk(t)
+	d.server.cfg.Guards = real
+	for i := range 5 {
+		if got, _ := message(t, d.ask("POST", "/guard/login", `{"pin":"9999"}`)); got != "pin-wrong" {
+			t.Fatalf("wrong pin %d: %q", i+1, got)
+		}
+	}
+	d.now = d.now.Add(20 * time.Second)
+	if got, wait := message(t, d.ask("POST", "/guard/login", `{"pin":"1234"}`)); got != "pin-locked" || wait != 40 {
+		t.Errorf("the right pin while locked out: %q, wait %d s, want pin-locked and 40", got, wait)
+	}
+	d.now = d.now.Add(40 * time.Second)
+	d.login()
 }
 
 func TestSessionsEnd(t *testing.T) {
