@@ -296,54 +296,105 @@ func FuzzLane(f *testing.F) {
 		if len(data) < 1 || len(data) > 400 {
 			return
 		}
-		b := newBench(t, data[0])
-		broken := errors.New("broken")
-		times := []time.Duration{time.Millisecond, 100 * time.Millisecond, 600 * time.Millisecond, 2 * time.Second, 5 * time.Second, 20 * time.Second, time.Minute, 13 * time.Hour}
-		for data = data[1:]; len(data) >= 2; data = data[2:] {
-			op, arg := data[0], data[1]
-			switch op % 16 {
-			case 0:
-				b.event(func(m *machine) { m.scan(Scan{Raw: []byte{arg}, At: b.now}, uint64(arg)+1) })
-			case 1:
-				b.event(func(m *machine) { m.scan(Scan{Raw: []byte{arg}, At: b.now, Direction: Exit}, uint64(arg)+1) })
-			case 2:
-				b.event(func(m *machine) { m.input(Input{Contact: PassageContact, Active: true}) })
-			case 3:
-				b.event(func(m *machine) { m.input(Input{Contact: FireInput, Active: true}) })
-			case 4:
-				b.event(func(m *machine) { m.input(Input{Contact: FireInput}) })
-			case 5:
-				b.event(func(m *machine) { m.input(Input{Contact: ExitButton, Active: true}) })
-			case 6:
-				b.event(func(m *machine) { m.input(Input{Contact: ExitContact, Active: true}) })
-			case 7:
-				b.answerOpen(arg%32, arg>>5, op&16 != 0)
-			case 8:
-				b.answerMeasure(arg, op&16 != 0)
-			case 9:
-				b.answerAppend(nil)
-			case 10:
-				b.answerAppend(broken)
-			case 11:
-				b.answerApply(nil)
-			case 12:
-				b.answerApply(broken)
-			case 13:
-				b.pass(times[int(arg)%len(times)])
-			case 14:
-				a := GuardAct{Action: GuardAction(arg % 4), Reason: GuardReasons()[int(arg/4)%6], Guard: "g", Count: b.m.count}
-				b.event(func(m *machine) {
-					before := m.state
-					if err := m.act(a); err != nil && m.state != before {
-						t.Fatalf("act refused with %v, and the state went from %s to %s", err, before, m.state)
-					}
-				})
-			case 15:
-				b.event(func(m *machine) { m.noteBusy() })
+		playLane(t, data)
+	})
+}
+
+// TestRandomLanes plays FuzzLane's game without a fuzzer. The walks lean
+// towards answers, so that most people get through the gate.
+func TestRandomLanes(t *testing.T) {
+	random := rand.New(rand.NewSource(20200217))
+	// What happens in a row; 0xff stands for any byte.
+	rows := [][]byte{
+		{0, 0xff, 7, 33, 9, 0, 11, 0, 2, 0, 13, 3, 9, 0}, // green, and walks through
+		{0, 0xff, 7, 33, 9, 0, 11, 0, 13, 4, 13, 3, 9, 0},
+		{0, 0xff, 7, 33, 8, 0xff, 13, 3, 8, 0xff, 9, 0, 11, 0, 2, 0},
+		{0, 0xff, 7, 65, 9, 0, 11, 0, 14, 0xff, 7, 0xff, 9, 0, 11, 0}, // yellow
+		{0, 0xff, 7, 41, 0, 0xff, 7, 41, 8, 60, 9, 0},                 // with a permit
+		{0, 0xff, 7, 0xff, 9, 0, 11, 0},
+		{9, 0, 11, 0}, {9, 0, 9, 0, 9, 0}, {11, 0}, {7, 0xff}, {8, 0xff}, {13, 0xff}, {13, 1},
+		{1, 0xff, 7, 0xff}, {5, 0}, {6, 0}, {2, 0}, {14, 0xff}, {14, 2}, {15, 0},
+		{3, 0, 11, 0, 4, 0}, {3, 0}, {23, 0xff}, {24, 0}, {10, 0}, {12, 0},
+	}
+	var sum Counters
+	for range 400 {
+		data := []byte{byte(random.Intn(8)), 9, 0}
+		for range 60 {
+			// The first rows, the people, come more often than the trouble.
+			n := min(random.Intn(len(rows)), random.Intn(len(rows)), random.Intn(len(rows)))
+			for _, c := range rows[n] {
+				if c == 0xff {
+					c = byte(random.Intn(256))
+				}
+				data = append(data, c)
 			}
 		}
-		b.settle()
-	})
+		c := playLane(t, data)
+		sum.Admitted += c.Admitted
+		sum.Held += c.Held
+		sum.Refused += c.Refused
+		sum.Turned += c.Turned
+		sum.NotTurned += c.NotTurned
+		sum.Fires += c.Fires
+		sum.GuardActs += c.GuardActs
+		sum.Faults += c.Faults
+	}
+	if min(sum.Admitted, sum.Held, sum.Refused, sum.Turned, sum.NotTurned, sum.Fires, sum.GuardActs, sum.Faults) < 50 {
+		t.Errorf("the walks are too dull: %+v", sum)
+	}
+}
+
+// playLane plays events on a machine: two bytes each, what and how.
+func playLane(t *testing.T, data []byte) Counters {
+	t.Helper()
+	b := newBench(t, data[0])
+	broken := errors.New("broken")
+	times := []time.Duration{time.Millisecond, 100 * time.Millisecond, 600 * time.Millisecond, 2 * time.Second, 5 * time.Second, 20 * time.Second, time.Minute, 13 * time.Hour}
+	for data = data[1:]; len(data) >= 2; data = data[2:] {
+		op, arg := data[0], data[1]
+		switch op % 16 {
+		case 0:
+			b.event(func(m *machine) { m.scan(Scan{Raw: []byte{arg}, At: b.now}, uint64(arg)+1) })
+		case 1:
+			b.event(func(m *machine) { m.scan(Scan{Raw: []byte{arg}, At: b.now, Direction: Exit}, uint64(arg)+1) })
+		case 2:
+			b.event(func(m *machine) { m.input(Input{Contact: PassageContact, Active: true}) })
+		case 3:
+			b.event(func(m *machine) { m.input(Input{Contact: FireInput, Active: true}) })
+		case 4:
+			b.event(func(m *machine) { m.input(Input{Contact: FireInput}) })
+		case 5:
+			b.event(func(m *machine) { m.input(Input{Contact: ExitButton, Active: true}) })
+		case 6:
+			b.event(func(m *machine) { m.input(Input{Contact: ExitContact, Active: true}) })
+		case 7:
+			b.answerOpen(arg%32, arg>>5, op&16 != 0)
+		case 8:
+			b.answerMeasure(arg, op&16 != 0)
+		case 9:
+			b.answerAppend(nil)
+		case 10:
+			b.answerAppend(broken)
+		case 11:
+			b.answerApply(nil)
+		case 12:
+			b.answerApply(broken)
+		case 13:
+			b.pass(times[int(arg)%len(times)])
+		case 14:
+			a := GuardAct{Action: GuardAction(arg % 4), Reason: GuardReasons()[int(arg/4)%6], Guard: "g", Count: b.m.count}
+			b.event(func(m *machine) {
+				before := m.state
+				if err := m.act(a); err != nil && m.state != before {
+					t.Fatalf("act refused with %v, and the state went from %s to %s", err, before, m.state)
+				}
+			})
+		case 15:
+			b.event(func(m *machine) { m.noteBusy() })
+		}
+	}
+	b.settle()
+	return b.m.counters
 }
 
 // A journal that is gone for long loses records only beyond its bound, and
