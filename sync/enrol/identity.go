@@ -12,9 +12,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"greengate/gate"
@@ -282,7 +284,8 @@ func (i *Identity) Since() (time.Time, error) {
 
 // TLSConfig returns the client's side of mutual TLS 1.3 with the hub: the
 // gate's certificate is shown, and the hub's must chain to the pinned
-// authority and name the host that was dialled. now is [gate.Clock]'s Now.
+// authority and name the host that was dialled: the hosts of HubURL and
+// ListsURL, when those are IP addresses. now is [gate.Clock]'s Now.
 //
 // A gate without a clock chip may boot in 1970. While the clock is unset or
 // only at its floor, the time for the check is the latest of now, the start of
@@ -295,6 +298,18 @@ func (i *Identity) TLSConfig(now func() (time.Time, gate.ClockQuality)) (*tls.Co
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(p.ca)
+	// TLS does not carry an IP address as a server's name, so a connection to
+	// one does not say which. It must then be one that the identity names.
+	var addresses []string
+	for _, s := range []string{i.HubURL, i.ListsURL} {
+		u, err := url.Parse(s)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrBadIdentity, err)
+		}
+		if net.ParseIP(u.Hostname()) != nil && !slices.Contains(addresses, u.Hostname()) {
+			addresses = append(addresses, u.Hostname())
+		}
+	}
 	earliest := p.leaf.NotBefore
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
@@ -324,8 +339,10 @@ func (i *Identity) TLSConfig(now func() (time.Time, gate.ClockQuality)) (*tls.Co
 			for _, c := range s.PeerCertificates[1:] {
 				between.AddCert(c)
 			}
+			if err := checkHost(leaf, s.ServerName, addresses); err != nil {
+				return fmt.Errorf("hub's certificate: %w", err)
+			}
 			if _, err := leaf.Verify(x509.VerifyOptions{
-				DNSName:       s.ServerName,
 				Roots:         roots,
 				Intermediates: between,
 				CurrentTime:   at,
@@ -336,4 +353,19 @@ func (i *Identity) TLSConfig(now func() (time.Time, gate.ClockQuality)) (*tls.Co
 			return nil
 		},
 	}, nil
+}
+
+// checkHost reports whether the certificate is for the host that was dialled:
+// a name, or one of these addresses where TLS gave no name.
+func checkHost(leaf *x509.Certificate, name string, addresses []string) error {
+	if name != "" {
+		return leaf.VerifyHostname(name)
+	}
+	err := errors.New("dialled an address that the identity does not name")
+	for _, a := range addresses {
+		if err = leaf.VerifyHostname(a); err == nil {
+			return nil
+		}
+	}
+	return err
 }

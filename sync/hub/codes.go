@@ -283,6 +283,11 @@ func (h *Hub) claim(ctx context.Context, region string, valid time.Duration, rec
 		s := slot{region, number, n.Uint64()}
 		out := Issued{Status: h.lists.ref(s), Issued: now, Expires: now.Add(valid)}
 		if out.Code, err = sign(out.Status, out.Issued, out.Expires); err != nil {
+			// Package healthcode signs nothing that a gate would refuse, and says which
+			// part of the request that would be.
+			if errors.Is(err, pass.ErrMalformed) {
+				return Issued{}, invalid("%w", err)
+			}
 			return Issued{}, fmt.Errorf("sign: %w", err)
 		}
 		rec.Issued, rec.Expires = out.Issued.Unix(), out.Expires.Unix()

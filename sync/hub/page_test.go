@@ -1,0 +1,197 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"greengate/gate"
+)
+
+func TestOperatorPage(t *testing.T) {
+	h, dir := newHub(t, quiet())
+	gates, page := serve(t, h)
+	issueOne(t, h, "green", "static", nil)
+	if _, err := h.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	g := addGate(t, h, "north")
+	g.pass(t, 3, gate.YellowCode)
+	if status, _, _ := g.post(t, gates, g.batch(t, 1, 3)); status != 200 {
+		t.Fatal(status)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	client := &http.Client{Jar: jar, Transport: tr}
+	read := func(resp *http.Response, err error) (int, string) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Header.Get("Content-Security-Policy") == "" {
+			t.Error("no Content-Security-Policy")
+		}
+		return resp.StatusCode, string(data)
+	}
+	if status, body := read(client.Get(page)); status != 200 || strings.Contains(body, "north") || !strings.Contains(body, "token") {
+		t.Errorf("before the log-in: %d\n%s", status, body)
+	}
+	if status, body := read(client.PostForm(page+"/login", url.Values{"token": {"guess"}})); status != 403 || strings.Contains(body, "north") {
+		t.Errorf("wrong token: %d", status)
+	}
+	token, err := OperatorToken(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, body := read(client.PostForm(page+"/login", url.Values{"token": {token}}))
+	if status != 200 {
+		t.Fatalf("log-in: %d", status)
+	}
+	for _, want := range []string{"north", "yellow", "jkm:3301/0", "online", "hold", "Test authority"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("page does not show %q", want)
+		}
+	}
+	if strings.Contains(body, "王") {
+		t.Error("a name stands on the page")
+	}
+	req, err := http.NewRequest("GET", page, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "attacker.example"
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != 403 {
+		t.Errorf("by another name: %d, want 403", resp.StatusCode)
+	}
+	if status, body := read(client.PostForm(page+"/logout", nil)); status != 200 || strings.Contains(body, "north") {
+		t.Errorf("after the log-out: %d", status)
+	}
+	if status, body := read(client.Get(page)); status != 200 || strings.Contains(body, "north") {
+		t.Errorf("after the log-out: %d", status)
+	}
+}
+
+func TestOperatorPageOnlyOnLoopback(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := h.Serve(t.Context(), nil, l, nil); !errors.Is(err, ErrInvalid) {
+		t.Errorf("on every address: %v, want ErrInvalid", err)
+	}
+}
+
+// TestPublishesByItself: a change is published without being asked, and the
+// timestamp is signed anew without one.
+func TestPublishesByItself(t *testing.T) {
+	o := Options{PublishDelay: 10 * time.Millisecond, Heartbeat: 30 * time.Millisecond}
+	h, _ := newHub(t, o)
+	_, i := issueOne(t, h, "green", "static", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	serving, stop := context.WithCancel(ctx)
+	go func() { done <- h.Serve(serving, nil, nil, nil) }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for !ok() {
+			select {
+			case <-ctx.Done():
+				t.Fatalf("never: %s", what)
+			case <-tick.C:
+			}
+		}
+	}
+	pending := func() bool {
+		lists, err := h.Lists(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(lists) != 1 || lists[0].Pending || lists[0].Sequence == 0
+	}
+	until("the code is published", func() bool { return !pending() })
+	if _, err := h.Recolour(ctx, RecolourRequest{Status: &i.Status, Colour: "red", By: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	until("the recolour is published", func() bool { return !pending() })
+	beat := func() int64 { h.last.mu.Lock(); defer h.last.mu.Unlock(); return h.last.result.Timestamp }
+	first := beat()
+	until("a heartbeat", func() bool { return beat() > first+1 })
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLimitListener(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLimitListener(inner, 10, 2)
+	defer l.Close()
+	accepted := make(chan net.Conn)
+	go func() {
+		defer close(accepted)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	dial()
+	first := <-accepted
+	dial()
+	second := <-accepted
+	third := dial()
+	if _, err := third.Read(make([]byte, 1)); err == nil {
+		t.Error("a third connection from one address stayed open")
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	first.Close() // a second Close gives nothing back
+	dial()
+	fourth := <-accepted
+	if err := errors.Join(second.Close(), fourth.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
