@@ -104,6 +104,9 @@ func (d *demo) walk(ctx context.Context) error {
 	if err := d.lane.do(command{Do: "walk"}); err != nil {
 		return err
 	}
+	if err := d.lane.until(ctx, 10*time.Second, "a step through the gate", func(e event) bool { return e.Done == "walk" }); err != nil {
+		return err
+	}
 	return d.lane.state(ctx, 10*time.Second, gate.Idle)
 }
 

@@ -157,7 +157,7 @@ func (s *stage) do(ctx context.Context, c command) error {
 		s.lane.Thermometer.SetTemperature(c.Object, c.Ambient)
 		return nil
 	case "walk":
-		return s.lane.Walk(ctx, gate.Entry)
+		return s.walk(ctx)
 	case "exit-button":
 		if err := s.lane.PressExit(ctx); err != nil {
 			return err
@@ -168,4 +168,18 @@ func (s *stage) do(ctx context.Context, c command) error {
 		return nil
 	}
 	return fmt.Errorf("unknown command %q", c.Do)
+}
+
+// walk is a person who pushes until the arm gives way, for a second at most: a
+// controller takes its time between two pulses.
+func (s *stage) walk(ctx context.Context) error {
+	for range 50 {
+		if s.lane.Open(gate.Entry) {
+			break
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return s.lane.Walk(ctx, gate.Entry)
 }
