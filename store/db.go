@@ -59,6 +59,7 @@ type DB struct {
 
 	mu     sync.Mutex // held while the file is changed
 	closed bool
+	broken error            // a panic of bbolt's; nothing is written any more
 	staged map[string]*list // by URI
 }
 
@@ -169,18 +170,49 @@ func (db *DB) attempt(mapBytes int) (err error) {
 		o.MaxSize = maxFile32
 	}
 	db.bolt, err = bolt.Open(db.path, 0o600, o)
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return fmt.Errorf("%w: %w", ErrLocked, err)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch),
-		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	case err != nil:
-		return err
+	}
+	if err != nil {
+		return unlessDisk(err)
 	}
 	// The file grows by whole MiB: fewer changes of its size, fewer flushes.
 	db.bolt.AllocSize = 1 << 20
 	return db.load()
+}
+
+// unlessDisk marks bbolt's errors about what it read with ErrDamaged, many of
+// which have no name, and leaves those of the disk and of limits as they are:
+// a file that cannot be read today may be read tomorrow.
+func unlessDisk(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) || errors.Is(err, bolterrors.ErrMaxSizeReached) {
+		return diskError(err)
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
+}
+
+// guard calls f, which uses bbolt. A panic in there, or a mapped page that
+// cannot be read, is ErrDamaged: the memory goes on answering, nothing more is
+// written, and the next start sets the file aside. The caller holds mu.
+func (db *DB) guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			db.broken = fmt.Errorf("%w: %v", ErrDamaged, p)
+			db.log.Error("store damaged, to be set aside at the next start", "error", db.broken)
+			err = errors.Join(db.broken, marker(db.path+".opening").write(db.path, maxTries))
+		}
+	}()
+	return f()
+}
+
+// usable says whether the file may be written. The caller holds mu.
+func (db *DB) usable() error {
+	if db.closed {
+		return ErrClosed
+	}
+	return db.broken
 }
 
 // abandon closes a file that did not open well. bbolt may panic once more, or
@@ -219,25 +251,35 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.closed = true
+	if db.broken != nil {
+		return errors.Join(abandon(db.bolt), db.lock.Close())
+	}
 	return errors.Join(db.bolt.Close(), db.lock.Close())
 }
 
 // Metadata returns what SetMetadata kept for the role, nil for nothing. Bytes
 // that are not what was kept count as nothing, and are logged.
 func (db *DB) Metadata(role string) []byte {
-	var raw []byte
-	err := db.bolt.View(func(tx *bolt.Tx) error {
-		stored := tx.Bucket(metadataBucket).Get([]byte(role))
-		if stored == nil {
-			return nil
-		}
-		var err error
-		raw, err = checked("metadata of role "+role, stored)
-		return err
-	})
+	raw, err := db.metadata(role)
 	if err != nil {
 		db.log.Error("stored metadata not readable", "role", role, "error", err)
 		return nil
 	}
 	return raw
+}
+
+func (db *DB) metadata(role string) (raw []byte, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			raw, err = nil, fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	err = db.bolt.View(func(tx *bolt.Tx) (err error) {
+		if stored := tx.Bucket(metadataBucket).Get([]byte(role)); stored != nil {
+			raw, err = checked("metadata of role "+role, stored)
+		}
+		return err
+	})
+	return raw, err
 }

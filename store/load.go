@@ -55,14 +55,14 @@ func (db *DB) load() error {
 				}
 			}
 			for _, n := range strays {
-				if err := tx.Bucket(generationsBucket).DeleteBucket(number(n)); err != nil {
+				if err := deleteGeneration(tx, n); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("remove stray generations: %w", err)
+			return fmt.Errorf("remove stray generations: %w", unlessDisk(err))
 		}
 	}
 	db.view.Store(v)

@@ -41,27 +41,30 @@ type Tx struct {
 func (db *DB) Install(f func(*Tx) error) (err error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.closed {
-		return ErrClosed
+	if err := db.usable(); err != nil {
+		return err
 	}
-	b, err := db.bolt.Begin(true)
-	if err != nil {
+	var b *bolt.Tx
+	if err := db.guard(func() (err error) { b, err = db.bolt.Begin(true); return err }); err != nil {
 		return fmt.Errorf("store: %w", diskError(err))
 	}
 	tx := &Tx{db: db, bolt: b, view: db.view.Load().clone()}
 	defer func() {
 		tx.done = true
-		if e := b.Rollback(); e != nil && !errors.Is(e, bolterrors.ErrTxClosed) {
+		if e := db.guard(b.Rollback); e != nil && !errors.Is(e, bolterrors.ErrTxClosed) {
 			err = errors.Join(err, fmt.Errorf("store: %w", e))
 		}
 	}()
 	if err := f(tx); err != nil {
 		return err
 	}
+	if db.broken != nil {
+		return db.broken
+	}
 	if !tx.dirty {
 		return nil
 	}
-	if err := b.Commit(); err != nil {
+	if err := db.guard(b.Commit); err != nil {
 		return fmt.Errorf("store: %w", diskError(err))
 	}
 	db.view.Store(tx.view)
@@ -81,15 +84,25 @@ func diskError(err error) error {
 
 // put writes a value unless it is there already.
 func (tx *Tx) put(bucket, key, value []byte) error {
-	b := tx.bolt.Bucket(bucket)
-	if bytes.Equal(b.Get(key), value) {
+	return tx.change(func() error {
+		b := tx.bolt.Bucket(bucket)
+		if bytes.Equal(b.Get(key), value) {
+			return nil
+		}
+		tx.dirty = true
+		if err := b.Put(key, value); err != nil {
+			return fmt.Errorf("store: %s: %w", bucket, err)
+		}
 		return nil
+	})
+}
+
+// change calls f, which uses the file, unless the store is beyond that.
+func (tx *Tx) change(f func() error) error {
+	if tx.db.broken != nil {
+		return tx.db.broken
 	}
-	tx.dirty = true
-	if err := b.Put(key, value); err != nil {
-		return fmt.Errorf("store: %s: %w", bucket, err)
-	}
-	return nil
+	return tx.db.guard(f)
 }
 
 // SetMetadata keeps the newest verified metadata of a role, as it came; nil
@@ -101,23 +114,33 @@ func (tx *Tx) SetMetadata(role string, raw []byte) error {
 	if len(role) == 0 || len(role) > MaxRole || len(raw) > MaxMetadata {
 		return fmt.Errorf("%w: metadata of %d bytes for a role of %d", ErrInvalid, len(raw), len(role))
 	}
-	b := tx.bolt.Bucket(metadataBucket)
-	if raw != nil {
-		if b.Get([]byte(role)) == nil {
-			c, n := b.Cursor(), 0
-			for k, _ := c.First(); k != nil; k, _ = c.Next() {
-				if n++; n >= maxRoles {
-					return fmt.Errorf("%w: metadata of more than %d roles", ErrInvalid, maxRoles)
-				}
+	key := []byte(role)
+	if raw == nil {
+		return tx.change(func() error {
+			b := tx.bolt.Bucket(metadataBucket)
+			if b.Get(key) == nil {
+				return nil
+			}
+			tx.dirty = true
+			return b.Delete(key)
+		})
+	}
+	if err := tx.change(func() error {
+		b := tx.bolt.Bucket(metadataBucket)
+		if b.Get(key) != nil {
+			return nil
+		}
+		c, n := b.Cursor(), 0
+		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+			if n++; n >= maxRoles {
+				return fmt.Errorf("%w: metadata of more than %d roles", ErrInvalid, maxRoles)
 			}
 		}
-		return tx.put(metadataBucket, []byte(role), digested(raw))
-	}
-	if b.Get([]byte(role)) == nil {
 		return nil
+	}); err != nil {
+		return err
 	}
-	tx.dirty = true
-	return b.Delete([]byte(role))
+	return tx.put(metadataBucket, key, digested(raw))
 }
 
 // SetKeys replaces all issuer and enterprise keys. They must be what
@@ -236,15 +259,15 @@ func (db *DB) Stage(info statuslist.Info, raw []byte) error {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.closed {
-		return ErrClosed
+	if err := db.usable(); err != nil {
+		return err
 	}
 	if err := db.room(db.view.Load(), info); err != nil {
 		return err
 	}
 	var generation uint64
 	update := func(f func(tx *bolt.Tx) error) error {
-		if err := db.bolt.Update(f); err != nil {
+		if err := db.guard(func() error { return db.bolt.Update(f) }); err != nil {
 			return fmt.Errorf("stage list %s: %w", info.URI, diskError(err))
 		}
 		return nil
@@ -266,6 +289,9 @@ func (db *DB) Stage(info statuslist.Info, raw []byte) error {
 		if err := update(func(tx *bolt.Tx) error {
 			return writePieces(tx, generation, raw, i, min(i+stagePieces, chunks(info.Size)))
 		}); err != nil {
+			if db.broken != nil {
+				return err
+			}
 			return errors.Join(err, update(func(tx *bolt.Tx) error { return deleteGeneration(tx, generation) }))
 		}
 	}
@@ -343,31 +369,11 @@ func (tx *Tx) PutList(info statuslist.Info, raw []byte) error {
 		return err
 	}
 	l := &list{info: info, confirmed: info.Issued}
-	if old != nil && old.info.SHA256 == info.SHA256 && old.info.Size == info.Size {
-		// The same bytes under a new signature: only the pointer is written.
-		l.raw, l.generation = old.raw, old.generation
-	} else if staged != nil {
-		l.raw, l.generation = staged.raw, staged.generation
-		tx.used = append(tx.used, info.URI)
-	} else {
-		if l.generation, err = newGeneration(tx.bolt); err != nil {
-			return fmt.Errorf("list %s: %w", info.URI, err)
-		}
-		l.raw = bytes.Clone(raw)
-		if err := writePieces(tx.bolt, l.generation, l.raw, 0, chunks(info.Size)); err != nil {
-			return fmt.Errorf("list %s: %w", info.URI, err)
-		}
+	if err := tx.change(func() error { return tx.write(l, old, staged, raw) }); err != nil {
+		return fmt.Errorf("list %s: %w", info.URI, err)
 	}
 	tx.dirty = true
 	if old != nil {
-		if err := tx.bolt.Bucket(confirmedBucket).Delete([]byte(info.URI)); err != nil {
-			return fmt.Errorf("list %s: %w", info.URI, err)
-		}
-		if old.generation != l.generation {
-			if err := deleteGeneration(tx.bolt, old.generation); err != nil {
-				return fmt.Errorf("list %s: %w", info.URI, err)
-			}
-		}
 		tx.view.bytes -= old.info.Size
 	}
 	p, err := pointer{Info: encoded, Generation: l.generation}.encode()
@@ -377,6 +383,44 @@ func (tx *Tx) PutList(info statuslist.Info, raw []byte) error {
 	tx.view.lists[info.URI] = l
 	tx.view.bytes += info.Size
 	return tx.put(listsBucket, []byte(info.URI), p)
+}
+
+// write gives l its bytes and its generation: the old list's, the staged
+// one's, or a new one's; and removes what nothing points to any more.
+func (tx *Tx) write(l, old, staged *list, raw []byte) (err error) {
+	if staged != nil {
+		tx.used = append(tx.used, l.info.URI)
+	}
+	switch {
+	case old != nil && old.info.SHA256 == l.info.SHA256 && old.info.Size == l.info.Size:
+		// The same bytes under a new signature: only the pointer is written.
+		l.raw, l.generation = old.raw, old.generation
+		if staged != nil {
+			if err := deleteGeneration(tx.bolt, staged.generation); err != nil {
+				return err
+			}
+		}
+	case staged != nil:
+		l.raw, l.generation = staged.raw, staged.generation
+	default:
+		if l.generation, err = newGeneration(tx.bolt); err != nil {
+			return err
+		}
+		l.raw = bytes.Clone(raw)
+		if err := writePieces(tx.bolt, l.generation, l.raw, 0, chunks(l.info.Size)); err != nil {
+			return err
+		}
+	}
+	if old == nil {
+		return nil
+	}
+	if err := tx.bolt.Bucket(confirmedBucket).Delete([]byte(l.info.URI)); err != nil {
+		return err
+	}
+	if old.generation == l.generation {
+		return nil
+	}
+	return deleteGeneration(tx.bolt, old.generation)
 }
 
 // DropList forgets a list; one that is not held is no error.
@@ -391,7 +435,7 @@ func (tx *Tx) DropList(uri string) error {
 	tx.dirty = true
 	delete(tx.view.lists, uri)
 	tx.view.bytes -= old.info.Size
-	if err := deleteList(tx.bolt, uri); err != nil {
+	if err := tx.change(func() error { return deleteList(tx.bolt, uri) }); err != nil {
 		return fmt.Errorf("list %s: %w", uri, err)
 	}
 	return nil
