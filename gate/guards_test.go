@@ -56,17 +56,24 @@ func TestAuthenticate(t *testing.T) {
 	if _, err := g.Authenticate("1234", now); err != nil {
 		t.Fatal(err)
 	}
-	for _, lock := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, time.Hour, time.Hour} {
-		for range 5 {
+	lockOut := func(want time.Duration) {
+		t.Helper()
+		for range wrongPINs {
 			if _, err := g.Authenticate("9999", now); !errors.Is(err, ErrWrongPIN) {
 				t.Fatalf("wrong pin: %v", err)
 			}
 		}
-		if _, err := g.Authenticate("1234", now.Add(lock-1)); !errors.Is(err, ErrLockedOut) {
-			t.Errorf("just before %s: %v", lock, err)
+		if _, err := g.Authenticate("1234", now.Add(want-1)); !errors.Is(err, ErrLockedOut) {
+			t.Errorf("just before %s: %v", want, err)
 		}
-		now = now.Add(lock)
+		now = now.Add(want)
 	}
+	lockOut(time.Minute)
+	lockOut(2 * time.Minute)
+	g.lock = 32 * time.Minute // three lock-outs later
+	lockOut(32 * time.Minute)
+	lockOut(time.Hour)
+	lockOut(time.Hour)
 	if name, err := g.Authenticate("1234", now); name != "li" || err != nil {
 		t.Errorf("after the lock-out: %q, %v", name, err)
 	}

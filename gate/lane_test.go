@@ -716,9 +716,8 @@ var stories = []struct {
 	{
 		name: "the actuator fails, and recovers",
 		play: func(t *testing.T, r *gatetest.Rig) {
-			failing := true
 			r.Actuator.Hook(func(o gate.Outputs) error {
-				if failing && (o.Entry || o.View.State == gate.OutOfService) {
+				if o.Entry || o.View.State == gate.OutOfService {
 					return errors.New("relay does not move")
 				}
 				return nil
@@ -726,7 +725,7 @@ var stories = []struct {
 			r.At(2 * s)
 			r.Scan("alice")
 			r.At(2600 * time.Millisecond)
-			failing = false
+			r.Actuator.Hook(nil)
 			r.At(5 * s)
 		},
 		want: `
@@ -756,6 +755,84 @@ var stories = []struct {
 			 3s  light      red slow
 			 3s  light      red
 			 3s  outcome    not-turned`,
+	},
+	{
+		name: "the lane is stopped while a decision is on its way to the disk",
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.Journal.Hook(func(gate.Record) error { <-time.After(500 * time.Millisecond); return nil })
+			r.At(2 * s)
+			r.Scan("alice")
+			noErr(t, r.Stop())
+		},
+		want: `
+			 2s    scan     alice
+			 2s    light    red slow
+			 2.5s  journal  valid
+			 3s    light    red
+			 3s    outcome  not-turned`,
+	},
+	{
+		name: "a fire at the first moment, and everything but the input hangs",
+		setup: func(r *gatetest.Rig) {
+			r.Opener.OnOpen = func(string) { <-time.After(10 * s) }
+			r.Thermometer = &gatetest.Thermometer{Takes: 10 * s}
+		},
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.At(2 * s)
+			r.Scan("alice")
+			r.Fire(true)
+			r.At(30 * s)
+			r.Scan("bob")
+			r.Fire(false)
+			r.At(40 * s)
+		},
+		want: `
+			 2s  scan       alice
+			 2s  contact    fire
+			 2s  turnstile  released
+			 2s  exit       released
+			 2s  light      green
+			 2s  act        fire
+			30s  scan       bob
+			30s  contact    fire over
+			30s  turnstile  locked
+			30s  exit       locked
+			30s  light      blue
+			30s  outcome    unknown`,
+	},
+	{
+		name: "the permit is for another zone, and comes after the time",
+		setup: func(r *gatetest.Rig) {
+			r.Policy.PermitRequired = true
+			r.Permit("permit", open(r, "alice"), "gate-west")
+		},
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.At(2 * s)
+			r.Scan("alice")
+			r.At(5 * s)
+			r.Scan("permit")
+			r.At(12 * s)
+			r.Scan("bob")
+			r.At(36 * s)
+			r.Scan("permit")
+			r.At(40 * s)
+		},
+		want: `
+			 2s  scan     alice
+			 2s  light    amber
+			 5s  scan     permit
+			 5s  journal  permit-wrong-zone
+			 5s  light    red slow
+			 8s  light    blue
+			12s  scan     bob
+			12s  light    amber
+			32s  journal  permit-needed
+			32s  light    red slow
+			35s  light    blue
+			36s  scan     permit
+			36s  journal  malformed
+			36s  light    red slow
+			39s  light    blue`,
 	},
 	{
 		name: "the clock is not set, and a dynamic code needs more than the floor",

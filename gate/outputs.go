@@ -132,7 +132,8 @@ type View struct {
 	Scanned, Since, Until time.Time
 	// Code of the fault, as "journal-timeout"; "" where there is none.
 	FaultCode string
-	// GuardMayAdmit: the state is Held and a guard may admit (red codes are never held, see Policy.RedOverride).
+	// GuardMayAdmit: the state is Held, or a red code is refused and
+	// Policy.RedOverride lets a guard admit it all the same.
 	GuardMayAdmit bool
 	// Count grows by one with each view, so that a face can tell two equal ones apart.
 	Count uint64

@@ -15,7 +15,9 @@ type Opener interface {
 type Actuator interface {
 	// Apply makes the outputs so: when something locks, the turnstile before
 	// the light; when it opens, the turnstile before the light too. It may
-	// hang or fail; the lane calls it in a worker with a deadline.
+	// hang or fail; the lane calls it in a worker with a deadline. It may be
+	// called again within one state, as when the way out locks: the tone
+	// sounds once for each View.Since.
 	Apply(Outputs) error
 }
 
