@@ -220,6 +220,39 @@ func TestOneFailingList(t *testing.T) {
 	}
 }
 
+// A list that the store has no room for does not keep the others out, and is
+// not called current.
+func TestNoRoomForOneList(t *testing.T) {
+	for _, refused := range []string{hangzhou, ningbo, canton} {
+		a := nation(t)
+		d := newDevice(t, a, "33", "44")
+		d.mustOnce()
+		before := a.now
+		for _, uri := range []string{hangzhou, ningbo, canton} {
+			a.list(uri, 3)
+		}
+		a.publish("status-33", "status-44")
+		d.store.refuse = refused
+		r, err := d.once()
+		if !errors.Is(err, ErrStore) || !errors.Is(err, errNoRoom) || len(r.Failures) != 1 || r.Failures[0].What != refused {
+			t.Errorf("failures %+v, error %v, want %s alone", r.Failures, err, refused)
+		}
+		for uri, l := range d.store.lists {
+			colour, confirmed := byte(3), a.now
+			if uri == refused {
+				colour, confirmed = 0, before
+			}
+			if l.raw[0]&3 != colour || !l.confirmed.Equal(confirmed) {
+				t.Errorf("no room for %s: list %s has colour %d, confirmed at %s, want %d at %s",
+					refused, uri, l.raw[0]&3, l.confirmed, colour, confirmed)
+			}
+		}
+		d.store.refuse = ""
+		d.mustOnce()
+		d.mustBeCurrent()
+	}
+}
+
 // The store fails at each of its commits in turn: whatever was committed
 // before stands, and the next run finishes.
 func TestCutAtEachCommit(t *testing.T) {

@@ -63,13 +63,14 @@ func (r *run) keys(ctx context.Context, targets, md described, stored []byte) er
 	}
 	if data != nil {
 		version := uint64(md.Signed.Version)
-		err := r.enqueueHeavy("keys", func(tx Tx) error { return tx.SetKeys(version, keys, data) })
+		err := r.enqueue(op{role: keysRole, what: "keys", heavy: true, do: func(tx Tx) error {
+			return tx.SetKeys(version, keys, data)
+		}})
 		if err != nil {
 			return err
 		}
 	}
-	r.enqueue(func(tx Tx) error { return tx.SetMetadata(keysRole, raw) })
-	return nil
+	return r.enqueue(op{role: keysRole, do: func(tx Tx) error { return tx.SetMetadata(keysRole, raw) }})
 }
 
 // policy brings policy and map in, both or neither.
@@ -88,15 +89,18 @@ func (r *run) policy(ctx context.Context, targets, md described, stored []byte) 
 		return err
 	}
 	if policyData != nil {
-		r.enqueue(func(tx Tx) error { return tx.SetPolicy(policy, policyData) })
-		r.finished = append(r.finished, "policy")
+		err := r.enqueue(op{role: policyRole, what: "policy", do: func(tx Tx) error { return tx.SetPolicy(policy, policyData) }})
+		if err != nil {
+			return err
+		}
 	}
 	if mapData != nil {
-		r.enqueue(func(tx Tx) error { return tx.SetMap(riskMap, mapData) })
-		r.finished = append(r.finished, "map")
+		err := r.enqueue(op{role: policyRole, what: "map", do: func(tx Tx) error { return tx.SetMap(riskMap, mapData) }})
+		if err != nil {
+			return err
+		}
 	}
-	r.enqueue(func(tx Tx) error { return tx.SetMetadata(policyRole, raw) })
-	return nil
+	return r.enqueue(op{role: policyRole, do: func(tx Tx) error { return tx.SetMetadata(policyRole, raw) }})
 }
 
 // statusRoles returns the status roles of the provinces whose lists are held,
@@ -139,11 +143,7 @@ func (r *run) lists(ctx context.Context, targets described, role string, md desc
 		}
 	}
 
-	failed := false
-	fail := func(what string, err error) {
-		failed = true
-		r.fail(role, what, err)
-	}
+	fail := func(what string, err error) { r.fail(role, what, err) }
 	for _, path := range slices.Sorted(maps.Keys(md.Signed.Targets)) {
 		region, ok := regionOf(path)
 		if !ok {
@@ -167,37 +167,43 @@ func (r *run) lists(ctx context.Context, targets described, role string, md desc
 			fail(path, err)
 			continue
 		}
-		if err := r.list(ctx, info, path, t, rotated); err != nil {
+		if err := r.list(ctx, role, info, path, t, rotated); err != nil {
 			if errors.Is(err, ErrStore) {
 				return err
 			}
 			fail(info.URI, err)
 			continue
 		}
-		r.current = append(r.current, info.URI)
 		if old := had[path]; old != "" && old != info.URI {
-			r.drop(old)
+			if err := r.drop(role, old); err != nil {
+				return err
+			}
 		}
 	}
 	for path, uri := range had {
 		if md.Signed.Targets[path] == nil {
-			r.drop(uri)
+			if err := r.drop(role, uri); err != nil {
+				return err
+			}
+		}
+	}
+	if raw := r.raw[role]; !r.failedAny(role) && !bytes.Equal(raw, stored) {
+		err := r.enqueue(op{role: role, do: func(tx Tx) error { return tx.SetMetadata(role, raw) }})
+		if err != nil {
+			return err
 		}
 	}
 	for path, uri := range asked {
 		if md.Signed.Targets[path] == nil {
-			r.fail(role, uri, fmt.Errorf("%w: the authority does not publish it", ErrNotFound))
+			fail(uri, fmt.Errorf("%w: the authority does not publish it", ErrNotFound))
 		}
-	}
-	if raw := r.raw[role]; !failed && !bytes.Equal(raw, stored) {
-		r.enqueue(func(tx Tx) error { return tx.SetMetadata(role, raw) })
 	}
 	return nil
 }
 
-func (r *run) drop(uri string) {
+func (r *run) drop(role, uri string) error {
 	r.report.Dropped = append(r.report.Dropped, uri)
-	r.enqueue(func(tx Tx) error { return tx.DropList(uri) })
+	return r.enqueue(op{role: role, do: func(tx Tx) error { return tx.DropList(uri) }})
 }
 
 // describe reads the description of a list, which must be of the list that
@@ -221,9 +227,10 @@ func describe(path string, t *metadata.TargetFiles) (statuslist.Info, error) {
 }
 
 // list brings one list in if it is not held as described.
-func (r *run) list(ctx context.Context, info statuslist.Info, path string, t *metadata.TargetFiles, rotated bool) error {
+func (r *run) list(ctx context.Context, role string, info statuslist.Info, path string, t *metadata.TargetFiles, rotated bool) error {
 	held, ok := r.held[info.URI]
 	if ok && sameInfo(held, info) {
+		r.current = append(r.current, info.URI)
 		return nil
 	}
 	// After a rotation of the role's keys a lower sequence is the honest one:
@@ -259,8 +266,12 @@ func (r *run) list(ctx context.Context, info statuslist.Info, path string, t *me
 	if l.Bits() != info.Bits || int64(len(raw)) != info.Size || sha256.Sum256(raw) != info.SHA256 {
 		return fmt.Errorf("%w: the unpacked list is another", ErrHash)
 	}
-	r.fresh = append(r.fresh, info.URI)
-	return r.enqueueHeavy(info.URI, func(tx Tx) error { return tx.PutList(info, raw) })
+	err = r.enqueue(op{role: role, what: info.URI, heavy: true, do: func(tx Tx) error { return tx.PutList(info, raw) }})
+	if err != nil {
+		return err
+	}
+	r.current, r.fresh = append(r.current, info.URI), append(r.fresh, info.URI)
+	return nil
 }
 
 func sameInfo(a, b statuslist.Info) bool {

@@ -53,6 +53,8 @@ type memory struct {
 	commits int
 	// onCommit is asked before each commit; its error undoes it.
 	onCommit func(n int) error
+	// refuse names a list that there is no room for.
+	refuse string
 }
 
 func newMemory(t testing.TB) *memory {
@@ -60,7 +62,7 @@ func newMemory(t testing.TB) *memory {
 }
 
 func (m *memory) Install(f func(Tx) error) error {
-	tx := &memoryTx{content: m.content.clone()}
+	tx := &memoryTx{content: m.content.clone(), refuse: m.refuse}
 	if err := f(tx); err != nil {
 		return err
 	}
@@ -139,8 +141,11 @@ func (m *memory) colours() map[string]byte {
 	return c
 }
 
+var errNoRoom = errors.New("no room")
+
 type memoryTx struct {
 	content
+	refuse string
 	writes int
 }
 
@@ -165,6 +170,9 @@ func (x *memoryTx) SetKeys(version uint64, keys []pass.Key, raw []byte) error {
 
 func (x *memoryTx) PutList(info statuslist.Info, raw []byte) error {
 	x.writes++
+	if info.URI == x.refuse {
+		return errNoRoom
+	}
 	x.lists[info.URI] = heldList{info: info, raw: raw, confirmed: x.lists[info.URI].confirmed}
 	return nil
 }

@@ -34,9 +34,18 @@ type run struct {
 
 	// queue holds what the next transaction does, in order; at most one list's
 	// bytes are in it.
-	queue    []func(Tx) error
-	heavy    bool
-	finished []string // what the queue will have installed
+	queue []op
+}
+
+// op is a part of a transaction.
+type op struct {
+	// role that it belongs to, empty for what is common to all.
+	role string
+	// what it installs, for the report; empty for metadata.
+	what string
+	// heavy: it holds a list or all keys.
+	heavy bool
+	do    func(Tx) error
 }
 
 // Once brings the store up to date. The error joins everything that failed;
@@ -270,7 +279,9 @@ func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.T
 		}
 	}
 	if len(rotated) == 0 {
-		r.top(newer)
+		if err := r.top(newer); err != nil {
+			return err
+		}
 	}
 	for _, role := range roles {
 		if err := ctx.Err(); err != nil {
@@ -301,15 +312,30 @@ func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.T
 			r.fail(role, role, err)
 		}
 	}
-	if len(rotated) > 0 && !r.failedAny(rotated) {
-		r.top(newer)
+	if len(rotated) > 0 {
+		// What failed to be stored shows only now.
+		if err := r.flush(); err != nil {
+			return err
+		}
+		if !r.failedAny(rotated...) {
+			if err := r.top(newer); err != nil {
+				return err
+			}
+		}
 	}
-	confirmed := r.fresh
-	if newer {
-		confirmed = r.current
-	}
-	if len(confirmed) > 0 {
-		r.enqueue(func(tx Tx) error { return tx.Confirm(confirmed, r.issued) })
+	if len(r.fresh) > 0 || newer && len(r.current) > 0 {
+		// What is confirmed is read at the commit: a list that the store
+		// refuses is taken out before.
+		err := r.enqueue(op{do: func(tx Tx) error {
+			confirmed := r.fresh
+			if newer {
+				confirmed = r.current
+			}
+			return tx.Confirm(confirmed, r.issued)
+		}})
+		if err != nil {
+			return err
+		}
 	}
 	return r.flush()
 }
@@ -319,7 +345,7 @@ func (r *run) fail(role, what string, err error) {
 }
 
 // failedAny says whether any of the roles, or a list of theirs, failed.
-func (r *run) failedAny(roles []string) bool {
+func (r *run) failedAny(roles ...string) bool {
 	return slices.ContainsFunc(r.report.Failures, func(f Failure) bool { return slices.Contains(roles, f.Role) })
 }
 
@@ -332,17 +358,21 @@ func (r *run) rotated(targets *metadata.Metadata[metadata.TargetsType], role str
 
 // top queues timestamp, snapshot and targets, which describe each other, and
 // the floor.
-func (r *run) top(newer bool) {
+func (r *run) top(newer bool) error {
 	store := r.config.Store
 	for _, role := range []string{metadata.TIMESTAMP, metadata.SNAPSHOT, metadata.TARGETS} {
 		raw := r.raw[role]
-		if !bytes.Equal(raw, store.Metadata(role)) {
-			r.enqueue(func(tx Tx) error { return tx.SetMetadata(role, raw) })
+		if bytes.Equal(raw, store.Metadata(role)) {
+			continue
+		}
+		if err := r.enqueue(op{do: func(tx Tx) error { return tx.SetMetadata(role, raw) }}); err != nil {
+			return err
 		}
 	}
 	if r.raise() || newer && !r.report.Leap {
-		r.enqueue(func(tx Tx) error { return tx.RaiseFloor(r.issued) })
+		return r.enqueue(op{do: func(tx Tx) error { return tx.RaiseFloor(r.issued) }})
 	}
+	return nil
 }
 
 // raise tells the clock the signed time, and says whether its floor moved.
@@ -363,34 +393,53 @@ func (r *run) install(f func(Tx) error) error {
 	return nil
 }
 
-// enqueue adds to the next transaction.
-func (r *run) enqueue(f func(Tx) error) { r.queue = append(r.queue, f) }
-
-// enqueueHeavy adds something large. What is large already in the queue is
-// stored first, so that memory holds one list at a time; a recolour of one
-// list is one transaction with all its metadata.
-func (r *run) enqueueHeavy(what string, f func(Tx) error) error {
-	if r.heavy {
+// enqueue adds to the next transaction. What is large already in the queue is
+// stored before something large is added, so that memory holds one list at a
+// time; a recolour of one list is one transaction with all its metadata.
+func (r *run) enqueue(o op) error {
+	if o.heavy && slices.ContainsFunc(r.queue, func(o op) bool { return o.heavy }) {
 		if err := r.flush(); err != nil {
 			return err
 		}
 	}
-	r.heavy = true
-	r.finished = append(r.finished, what)
-	r.enqueue(f)
+	r.queue = append(r.queue, o)
 	return nil
 }
 
-// flush stores what is queued in one transaction.
+// flush stores what is queued in one transaction. When the store refuses it
+// with something large inside, that may be what it has no room for: the rest
+// is stored without it, and without the metadata that describes it.
 func (r *run) flush() error {
-	if len(r.queue) == 0 {
+	queue := r.queue
+	r.queue = nil
+	err := r.commit(queue)
+	if err == nil {
 		return nil
 	}
-	queue := r.queue
-	r.queue, r.heavy = nil, false
+	i := slices.IndexFunc(queue, func(o op) bool { return o.heavy })
+	if i < 0 {
+		return err
+	}
+	large := queue[i]
+	gone := func(uri string) bool { return uri == large.what }
+	r.current, r.fresh = slices.DeleteFunc(r.current, gone), slices.DeleteFunc(r.fresh, gone)
+	rest := slices.DeleteFunc(queue, func(o op) bool {
+		return o.heavy || o.role == large.role && o.what == ""
+	})
+	if again := r.commit(rest); again != nil {
+		return again
+	}
+	r.fail(large.role, large.what, err)
+	return nil
+}
+
+func (r *run) commit(queue []op) error {
+	if len(queue) == 0 {
+		return nil
+	}
 	err := r.install(func(tx Tx) error {
-		for _, f := range queue {
-			if err := f(tx); err != nil {
+		for _, o := range queue {
+			if err := o.do(tx); err != nil {
 				return err
 			}
 		}
@@ -399,7 +448,10 @@ func (r *run) flush() error {
 	if err != nil {
 		return err
 	}
-	r.report.Installed = append(r.report.Installed, r.finished...)
-	r.finished = nil
+	for _, o := range queue {
+		if o.what != "" {
+			r.report.Installed = append(r.report.Installed, o.what)
+		}
+	}
 	return nil
 }

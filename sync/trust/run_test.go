@@ -43,7 +43,7 @@ func polls(t *testing.T, d *device, long time.Duration, meanwhile func()) []time
 
 // bubble gives the device the time of the bubble.
 func bubble(d *device) {
-	offset := d.a.now.Sub(time.Now())
+	offset := time.Until(d.a.now)
 	d.config.Clock = gate.NewWallClock(func() time.Time { return time.Now().Add(offset) },
 		func() bool { return true }, slog.New(slog.DiscardHandler))
 }
