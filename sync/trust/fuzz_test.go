@@ -15,18 +15,20 @@ func FuzzOnce(f *testing.F) {
 	f.Add(uint8(3), uint16(200), []byte(`"a":null,`), uint16(0))
 	f.Add(uint8(5), uint16(9), []byte{0xff, 0x00}, uint16(2))
 	f.Add(uint8(7), uint16(0), []byte{}, uint16(60000))
+	a := nation(f)
+	first := newDevice(f, a, "33")
+	first.mustOnce()
+	held := a.fork()
+	a.rotate("root")
+	a.issuer("3301")
+	a.policy(2)
+	a.list(hangzhou, 3)
+	a.list(ningbo, 2)
+	a.publish("keys", "policy", "status-33", "targets")
 	f.Fuzz(func(t *testing.T, which uint8, at uint16, put []byte, cut uint16) {
-		a := nation(t)
 		d := newDevice(t, a, "33")
-		d.mustOnce()
-		held := a.fork()
-		a.rotate("root")
-		a.issuer("3301")
-		a.policy(2)
-		a.list(hangzhou, 3)
-		a.list(ningbo, 2)
-		a.publish("keys", "policy", "status-33", "targets")
-
+		d.store.content = first.store.content.clone()
+		d.boot("33")
 		n := 0
 		d.server.hostile = func(path string) ([]byte, error) {
 			data, ok := a.files[path]
@@ -39,7 +41,7 @@ func FuzzOnce(f *testing.F) {
 			}
 			from := min(int(at), len(data))
 			to := min(from+int(cut), len(data))
-			return slices.Concat(data[:from], put, data[to:], []byte{}), nil
+			return slices.Concat(data[:from], put, data[to:]), nil
 		}
 		_, err := d.once()
 		for _, kind := range []error{ErrUnavailable, ErrNotFound, ErrTooLarge, ErrSignature, ErrRollback, ErrVersion,

@@ -35,7 +35,8 @@ type Contents struct {
 // List is one status list.
 type List struct {
 	// Info needs URI and Bits. Sequence, Size and SHA256 are the publisher's
-	// to set; Issued and Expires are where they are zero.
+	// to set; Issued and Expires are where they are zero. Issued is not after
+	// the publish.
 	Info statuslist.Info
 	// Raw bytes, packed, not compressed.
 	Raw []byte
@@ -87,7 +88,11 @@ func Path(uri string) (path, province string, err error) {
 // maxURI is the longest URI that a code may carry, in bytes.
 const maxURI = 256
 
-func (l List) check() error {
+// check says what a gate would refuse the list for.
+func (l List) check(now time.Time) error {
+	if l.Info.Issued.After(now) {
+		return fmt.Errorf("list %s: %w: issued %s, after the publish", l.Info.URI, ErrList, l.Info.Issued.UTC().Format(time.RFC3339))
+	}
 	switch l.Info.Bits {
 	case 1, 2, 4, 8:
 	default:

@@ -345,7 +345,7 @@ func (p *Publisher) Heartbeat(ctx context.Context) (Version, error) {
 // list returns what to sign and write for the list, nil data when the same
 // bytes are published and have more than half their life left.
 func (p *Publisher) list(r *repository, l List, now time.Time) (statuslist.Info, []byte, error) {
-	if err := l.check(); err != nil {
+	if err := l.check(now); err != nil {
 		return statuslist.Info{}, nil, err
 	}
 	path, province, err := Path(l.Info.URI)

@@ -279,6 +279,8 @@ func TestRefusedLists(t *testing.T) {
 	big.Raw = make([]byte, statuslist.MaxSize+1)
 	odd := list("https://h.example/3301/0", 0)
 	odd.Info.Bits = 3
+	tomorrow := list("https://h.example/3301/0", 0)
+	tomorrow.Info.Issued = d.now.AddDate(0, 0, 1)
 	for _, row := range []struct {
 		name string
 		list List
@@ -292,6 +294,7 @@ func TestRefusedLists(t *testing.T) {
 		{"too large", big, ErrList},
 		{"empty", List{Info: statuslist.Info{URI: "https://h.example/3301/0", Bits: 2}}, ErrList},
 		{"three bits", odd, ErrList},
+		{"from tomorrow", tomorrow, ErrList},
 	} {
 		_, err := d.Publish(context.Background(), Contents{Issued: d.now, Lists: []List{row.list}})
 		if !errors.Is(err, row.want) {
