@@ -53,33 +53,76 @@ func FuzzAdmin(f *testing.F) {
 	})
 }
 
-// FuzzPassages: a gate with a good certificate may send anything; the hub
-// refuses, and what is stored stays whole.
+// FuzzPassages plays a gate, its clone and a vandal against the hub, four
+// bytes a move: who, first record, how many, and what is done to the bytes.
+// What is acknowledged never shrinks, nothing forged is taken, and what is
+// stored is each record once.
 func FuzzPassages(f *testing.F) {
+	const records = 12
 	h, _ := newHub(f, quiet())
-	g := addGate(f, h, "north")
-	g.pass(f, 4, gate.Valid)
-	f.Add(g.batch(f, 1, 2))
-	f.Add(g.batch(f, 2, 4))
-	f.Add(g.batch(f, 1, 4)[:100])
-	f.Add([]byte{0x87, 1})
-	pair, err := tls.X509KeyPair([]byte(g.bundle.Certificate), []byte(g.bundle.PrivateKey))
+	honest := addGate(f, h, "north")
+	honest.pass(f, records/2, gate.Valid)
+	honest.pass(f, records/2, gate.RedCode)
+	clone := gateOf(f, honest.bundle)
+	clone.pass(f, records, gate.YellowCode)
+	pair, err := tls.X509KeyPair([]byte(honest.bundle.Certificate), []byte(honest.bundle.PrivateKey))
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, body []byte) {
+	post := func(t testing.TB, body []byte) (int, uint64) {
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/passages", bytes.NewReader(body))
 		r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{pair.Leaf}}}
 		w := httptest.NewRecorder()
 		h.handlePassages(w, r)
-		switch w.Code {
-		case 200, 403, 409, 413, 422:
-		default:
-			t.Errorf("%x: %d %s", body, w.Code, w.Body)
+		var a struct{ Acknowledged uint64 }
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
+			t.Fatalf("%x: answer %q: %v", body, w.Body, err)
+		}
+		return w.Code, a.Acknowledged
+	}
+	// Without a first record the clone could be the honest one.
+	if status, _ := post(f, honest.batch(f, 1, 1)); status != 200 {
+		f.Fatal(status)
+	}
+	f.Add([]byte{0, 0, 3, 0, 0, 2, 5, 0})
+	f.Add([]byte{1, 0, 3, 0, 0, 9, 1, 0, 0, 0, 11, 0})
+	f.Add([]byte{0, 1, 3, 17, 2, 200, 1, 1})
+	f.Fuzz(func(t *testing.T, moves []byte) {
+		moves = moves[:min(len(moves), 4*16)]
+		for ; len(moves) >= 4; moves = moves[4:] {
+			who, first, n, harm := moves[0]%3, uint64(moves[1])%records+1, uint64(moves[2])%records, int(moves[3])
+			g := honest
+			if who == 1 {
+				g = clone
+			}
+			body := g.batch(t, first, min(first+n, records))
+			forged := who == 1
+			switch {
+			case who == 2:
+				body, forged = moves, true
+			case harm >= 128:
+				body, forged = body[:len(body)*(harm-128)/128], true
+			case harm > 0:
+				body[len(body)*harm/128] ^= byte(1 << (harm % 8))
+				forged = true
+			}
+			status, acknowledged := post(t, body)
+			switch status {
+			case 200:
+				if forged {
+					t.Errorf("move %v was taken", moves[:4])
+				}
+				if acknowledged < min(first+n, records) || acknowledged > records {
+					t.Errorf("move %v: acknowledged %d", moves[:4], acknowledged)
+				}
+			case 403, 409, 413, 422:
+			default:
+				t.Errorf("move %v: status %d", moves[:4], status)
+			}
 		}
 		v, err := h.Verify(t.Context(), GateRef{Gate: "north"})
-		if err != nil || !v.OK() || v.Records > 4 {
-			t.Errorf("after %x: %+v %v", body, v, err)
+		if err != nil || !v.OK() || v.Records > records {
+			t.Errorf("stored %+v %v", v, err)
 		}
 	})
 }

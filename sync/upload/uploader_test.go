@@ -1,0 +1,653 @@
+package upload
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"greengate/gate"
+	"greengate/gate/passage"
+)
+
+// memory is a journal in memory.
+type memory struct {
+	t      testing.TB
+	id     string
+	mu     sync.Mutex
+	all    []passage.Entry
+	keys   []passage.SegmentKey
+	oldest uint64 // records up to here are gone
+	acked  uint64
+	acks   []uint64
+	wake   chan struct{}
+}
+
+func newMemory(t testing.TB, n int) *memory {
+	t.Helper()
+	m := &memory{t: t, id: "north", wake: make(chan struct{}, 1)}
+	m.append(n)
+	return m
+}
+
+func (m *memory) append(n int) {
+	m.t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	hub, err := passage.NewHubKey()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	segment := uint64(len(m.keys) + 1)
+	s, k, err := passage.NewSegmentSealer(m.id, segment, hub.PublicKey(), rand.Reader)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.keys = append(m.keys, k)
+	for range n {
+		chain := passage.Genesis(m.id)
+		if len(m.all) > 0 {
+			chain = m.all[len(m.all)-1].Chain
+		}
+		e, err := s.Entry(uint64(len(m.all)+1), chain, gate.Record{Kind: gate.DecisionRecord, Reason: gate.Valid, Verdict: gate.Admit, At: time.Unix(1581926399, 0)})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.all = append(m.all, e)
+	}
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (m *memory) Read(after uint64, n int) ([]passage.Entry, []passage.SegmentKey, [32]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	prev := passage.Genesis(m.id)
+	if after < m.oldest {
+		return nil, nil, prev, fmt.Errorf("records behind %d are gone", after)
+	}
+	if after >= uint64(len(m.all)) {
+		return nil, nil, prev, nil
+	}
+	if after > 0 {
+		prev = m.all[after-1].Chain
+	}
+	es := m.all[after:min(after+uint64(n), uint64(len(m.all)))]
+	var keys []passage.SegmentKey
+	for _, k := range m.keys {
+		if k.Segment >= es[0].Segment && k.Segment <= es[len(es)-1].Segment {
+			keys = append(keys, k)
+		}
+	}
+	return slices.Clone(es), keys, prev, nil
+}
+
+func (m *memory) Acknowledge(seq uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if seq <= m.acked || seq > uint64(len(m.all)) {
+		m.t.Errorf("acknowledged %d behind %d of %d", seq, m.acked, len(m.all))
+	}
+	m.acked = seq
+	m.acks = append(m.acks, seq)
+	return nil
+}
+
+func (m *memory) Acknowledged() uint64 { m.mu.Lock(); defer m.mu.Unlock(); return m.acked }
+func (m *memory) Last() uint64         { m.mu.Lock(); defer m.mu.Unlock(); return uint64(len(m.all)) }
+
+// hub is a small hub: it keeps what it is sent, each record once.
+type hub struct {
+	t        testing.TB
+	key      crypto.PublicKey
+	mu       sync.Mutex
+	chain    [32]byte
+	stored   uint64
+	requests int // all
+	batches  int
+	contacts int
+	backlogs []string
+	// fault may answer in the hub's place, before or instead of storing.
+	fault func(n int, w http.ResponseWriter, r *http.Request) bool
+	// after stores, and then may spoil the answer.
+	after func(n int, w http.ResponseWriter) bool
+}
+
+func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.requests++
+	h.backlogs = append(h.backlogs, r.Header.Get("Greengate-Backlog"))
+	if h.fault != nil && h.fault(h.requests, w, r) {
+		return
+	}
+	say := func(status int, v map[string]any) {
+		v["time"] = time.Now().UTC()
+		w.WriteHeader(status)
+		if err := json.NewEncoder(w).Encode(v); err != nil {
+			h.t.Logf("answer: %v", err)
+		}
+	}
+	if r.URL.Path == "/v1/time" {
+		h.contacts++
+		say(200, map[string]any{})
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		say(400, map[string]any{"error": "cut off"})
+		return
+	}
+	b, err := passage.ParseBatch(body)
+	if err != nil {
+		h.t.Errorf("batch: %v", err)
+		say(422, map[string]any{"error": "malformed"})
+		return
+	}
+	if err := b.Verify(h.key); err != nil {
+		h.t.Errorf("batch: %v", err)
+	}
+	h.batches++
+	switch {
+	case b.First() > h.stored+1:
+		say(409, map[string]any{"error": "gap", "expected": h.stored + 1})
+		return
+	case b.First() == h.stored+1 && b.Prev != h.chain:
+		say(409, map[string]any{"error": "fork"})
+		return
+	}
+	if b.Last() > h.stored {
+		h.stored, h.chain = b.Last(), b.Head()
+	}
+	if h.after != nil && h.after(h.requests, w) {
+		return
+	}
+	say(200, map[string]any{"acknowledged": h.stored})
+}
+
+// link is a gate and a hub with real TLS between them.
+type link struct {
+	*Uploader
+	hub     *hub
+	journal *memory
+	times   []time.Time
+}
+
+func newLink(t *testing.T, records int) *link {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hub{t: t, key: public, chain: passage.Genesis("north")}
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	client := NewClient(&tls.Config{RootCAs: roots})
+	t.Cleanup(client.CloseIdleConnections)
+	m := newMemory(t, records)
+	l := &link{hub: h, journal: m}
+	l.Uploader = &Uploader{Journal: m, Client: client, URL: s.URL, Gate: "north", Signer: private, Wake: m.wake,
+		Timeout: 10 * time.Second, Log: slog.New(slog.DiscardHandler), HubTime: func(t time.Time) { l.times = append(l.times, t) }}
+	return l
+}
+
+// drain calls Once until nothing is left, and allows so many failures.
+func (l *link) drain(t *testing.T, failures int) {
+	t.Helper()
+	for failed := 0; ; {
+		sent, err := l.Once(t.Context())
+		if err != nil {
+			if failed++; failed > failures {
+				t.Fatalf("failure %d: %v", failed, err)
+			}
+			continue
+		}
+		if sent == 0 {
+			if failed != failures {
+				t.Errorf("%d failures, want %d", failed, failures)
+			}
+			break
+		}
+	}
+	if l.hub.stored != l.journal.Last() || l.journal.Acknowledged() != l.journal.Last() {
+		t.Errorf("hub has %d, acknowledged %d, of %d", l.hub.stored, l.journal.Acknowledged(), l.journal.Last())
+	}
+	if s := l.State(); s.Backlog != 0 || s.Stop != Running || s.LastError != "" || s.Failures != 0 {
+		t.Errorf("state %+v", s)
+	}
+}
+
+func TestBatches(t *testing.T) {
+	l := newLink(t, 1201)
+	l.drain(t, 0)
+	if want := []uint64{500, 1000, 1201}; !slices.Equal(l.journal.acks, want) {
+		t.Errorf("acknowledged %v, want %v", l.journal.acks, want)
+	}
+	if l.hub.backlogs[0] != "1201" || l.hub.backlogs[1] != "701" {
+		t.Errorf("backlogs told %v", l.hub.backlogs)
+	}
+	if len(l.times) == 0 || time.Since(l.times[0]).Abs() > time.Minute {
+		t.Errorf("hub's time %v", l.times)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	cut := func(w http.ResponseWriter) bool {
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		c.Close()
+		return true
+	}
+	status := func(code int, body string) func(int, http.ResponseWriter, *http.Request) bool {
+		return func(n int, w http.ResponseWriter, _ *http.Request) bool {
+			if n != 1 {
+				return false
+			}
+			w.WriteHeader(code)
+			fmt.Fprint(w, body)
+			return true
+		}
+	}
+	for _, c := range []struct {
+		name     string
+		failures int
+		fault    func(int, http.ResponseWriter, *http.Request) bool
+		after    func(int, http.ResponseWriter) bool
+	}{
+		{"answer lost after it was stored", 1, nil, func(n int, w http.ResponseWriter) bool { return n == 2 && cut(w) }},
+		{"answer cut in the middle", 1, nil, func(n int, w http.ResponseWriter) bool {
+			if n != 2 {
+				return false
+			}
+			w.Header().Set("Content-Length", "60")
+			fmt.Fprint(w, `{"acknowledged":50`)
+			return cut2(w)
+		}},
+		{"connection cut in the body", 1, func(n int, w http.ResponseWriter, r *http.Request) bool {
+			if n != 1 {
+				return false
+			}
+			if _, err := io.ReadFull(r.Body, make([]byte, 100)); err != nil {
+				panic(http.ErrAbortHandler)
+			}
+			return cut(w)
+		}, nil},
+		{"500", 1, status(500, "oops"), nil},
+		{"502 with a page", 1, status(502, "<html>bad gateway"), nil},
+		{"429", 1, status(429, ""), nil},
+		{"503", 1, status(503, ""), nil},
+		{"a captive portal", 1, status(200, "<html>log in here"), nil},
+		{"a redirect", 1, status(302, ""), nil},
+		{"nothing acknowledged", 1, status(200, `{"acknowledged":0}`), nil},
+		{"endless answer", 1, func(n int, w http.ResponseWriter, _ *http.Request) bool {
+			if n == 1 {
+				fmt.Fprint(w, strings.Repeat(" ", maxAnswer*4))
+			}
+			return n == 1
+		}, nil},
+		{"more acknowledged than was sent", 0, nil, func(n int, w http.ResponseWriter) bool {
+			if n == 1 {
+				fmt.Fprint(w, `{"acknowledged":1000000}`)
+			}
+			return n == 1
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLink(t, 1100)
+			l.hub.fault, l.hub.after = c.fault, c.after
+			l.drain(t, c.failures)
+		})
+	}
+}
+
+// cut2 ends the connection of an answer that has begun.
+func cut2(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }
+
+func TestHalfOpenConnection(t *testing.T) {
+	l := newLink(t, 3)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	l.Timeout = 50 * time.Millisecond
+	l.hub.fault = func(n int, _ http.ResponseWriter, r *http.Request) bool {
+		if n != 1 {
+			return false
+		}
+		l.hub.mu.Unlock() // the others go on
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		l.hub.mu.Lock()
+		return true
+	}
+	if _, err := l.Once(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("hung hub: %v, want a deadline", err)
+	}
+	l.Timeout = 10 * time.Second
+	l.drain(t, 0)
+}
+
+func TestForbiddenStopsAndLosesNothing(t *testing.T) {
+	l := newLink(t, 5)
+	forbidden := true
+	l.hub.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if forbidden {
+			w.WriteHeader(403)
+		}
+		return forbidden
+	}
+	for range 3 {
+		if _, err := l.Once(t.Context()); !errors.Is(err, ErrForbidden) {
+			t.Fatalf("got %v, want ErrForbidden", err)
+		}
+	}
+	if s := l.State(); s.Stop != StopForbidden || s.Backlog != 5 || s.LastError == "" || s.Failures != 3 {
+		t.Errorf("state %+v", s)
+	}
+	if l.hub.batches != 0 {
+		t.Errorf("%d batches taken in", l.hub.batches)
+	}
+	forbidden = false
+	l.drain(t, 0)
+}
+
+// TestRefusedRecord: the batch is halved until the record stands alone, what
+// is before it goes out, and what is behind waits in its order.
+func TestRefusedRecord(t *testing.T) {
+	for _, code := range []int{400, 413, 422} {
+		l := newLink(t, 600)
+		poison := true
+		l.hub.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/v1/passages" {
+				return false
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			b, err := passage.ParseBatch(body)
+			if err != nil {
+				t.Error(err)
+				return false
+			}
+			if poison && b.First() <= 321 && b.Last() >= 321 {
+				w.WriteHeader(code)
+				fmt.Fprint(w, `{"error":"unparsable"}`)
+				return true
+			}
+			return false
+		}
+		var err error
+		for err == nil {
+			_, err = l.Once(t.Context())
+		}
+		if !errors.Is(err, ErrRecord) || !strings.Contains(err.Error(), "321") {
+			t.Fatalf("%d: %v, want ErrRecord for 321", code, err)
+		}
+		if s := l.State(); s.Stop != StopRecord || s.Record != 321 || s.Acknowledged != 320 || s.Backlog != 280 {
+			t.Errorf("%d: state %+v", code, s)
+		}
+		poison = false
+		l.drain(t, 0)
+	}
+}
+
+func TestHubLostItsEnd(t *testing.T) {
+	l := newLink(t, 900)
+	l.drain(t, 0)
+	l.journal.append(10)
+	// The hub was restored from a copy of yesterday.
+	l.hub.stored, l.hub.chain = 300, l.journal.all[299].Chain
+	l.drain(t, 0)
+
+	// Where the journal no longer has it, that is said and nothing is skipped.
+	l.journal.append(10)
+	l.journal.oldest = 700
+	l.hub.stored, l.hub.chain = 300, l.journal.all[299].Chain
+	if _, err := l.Once(t.Context()); !errors.Is(err, ErrGap) {
+		t.Errorf("got %v, want ErrGap", err)
+	}
+	if s := l.State(); s.Stop != StopGap || s.Backlog != 10 {
+		t.Errorf("state %+v", s)
+	}
+}
+
+func TestFork(t *testing.T) {
+	l := newLink(t, 5)
+	l.hub.chain = [32]byte{1}
+	if _, err := l.Once(t.Context()); !errors.Is(err, ErrFork) {
+		t.Errorf("got %v, want ErrFork", err)
+	}
+	if s := l.State(); s.Stop != StopFork || s.Backlog != 5 {
+		t.Errorf("state %+v", s)
+	}
+}
+
+func TestForeignHubIsNotSpokenTo(t *testing.T) {
+	l := newLink(t, 5)
+	l.Client = NewClient(&tls.Config{RootCAs: x509.NewCertPool()})
+	var unknown x509.UnknownAuthorityError
+	if _, err := l.Once(t.Context()); !errors.As(err, &unknown) {
+		t.Errorf("got %v, want an unknown authority", err)
+	}
+	if l.hub.requests != 0 {
+		t.Error("a request reached it")
+	}
+}
+
+// roundTrip is a hub without a network, for tests in a bubble of time.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func reply(status int, header http.Header, body string) (*http.Response, error) {
+	if header == nil {
+		header = http.Header{}
+	}
+	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+// run starts an uploader in the bubble.
+func run(t *testing.T, m *memory, f roundTrip) *Uploader {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &Uploader{Journal: m, Client: &http.Client{Transport: f}, URL: "https://hub", Gate: "north", Signer: private, Wake: m.wake,
+		Log: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- u.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return u
+}
+
+func TestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, last := time.Now(), time.Now()
+		var pauses []time.Duration
+		down := true
+		m := newMemory(t, 3)
+		u := run(t, m, func(r *http.Request) (*http.Response, error) {
+			if down {
+				pauses = append(pauses, time.Since(last))
+				last = time.Now()
+				return nil, &net.OpError{Op: "dial", Err: errors.New("network is unreachable")}
+			}
+			return reply(200, nil, `{"acknowledged":3,"time":"2020-02-17T00:00:00Z"}`)
+		})
+		for time.Since(start) < time.Hour {
+			time.Sleep(time.Minute) // in the bubble
+		}
+		synctest.Wait()
+		for i, p := range pauses[1:] {
+			most := MaxBackoff
+			if i < 9 {
+				most = min(MinBackoff<<i, MaxBackoff)
+			}
+			if p < most/2 || p > most {
+				t.Errorf("pause %d is %s, want %s to %s", i+1, p, most/2, most)
+			}
+		}
+		if s := u.State(); s.Failures != len(pauses) || s.NextTry.Before(time.Now()) || s.Backlog != 3 {
+			t.Errorf("state %+v after %d failures", s, len(pauses))
+		}
+		down = false
+		time.Sleep(MaxBackoff)
+		synctest.Wait()
+		if s := u.State(); s.Backlog != 0 || s.Failures != 0 {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+func TestRetryAfter(t *testing.T) {
+	for _, c := range []struct {
+		header      string
+		least, most time.Duration
+	}{
+		{"120", 120 * time.Second, 120 * time.Second},
+		{"0", MinBackoff / 2, MinBackoff},
+		{"-5", MinBackoff / 2, MinBackoff},
+		{"soon", MinBackoff / 2, MinBackoff},
+		{"99999999", MaxRetryAfter, MaxRetryAfter},
+		{"date", 29 * time.Second, 31 * time.Second},
+	} {
+		for _, status := range []int{429, 503} {
+			t.Run(c.header+" "+strconv.Itoa(status), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					start := time.Now()
+					var second time.Duration
+					n := 0
+					m := newMemory(t, 1)
+					run(t, m, func(r *http.Request) (*http.Response, error) {
+						if n++; n == 1 {
+							h := c.header
+							if h == "date" {
+								h = time.Now().UTC().Add(30 * time.Second).Format(http.TimeFormat)
+							}
+							return reply(status, http.Header{"Retry-After": {h}}, "")
+						}
+						if n == 2 {
+							second = time.Since(start)
+						}
+						return reply(200, nil, `{"acknowledged":1}`)
+					})
+					time.Sleep(2 * time.Hour) // in the bubble
+					synctest.Wait()
+					if second < c.least || second > c.most {
+						t.Errorf("came back after %s, want %s to %s", second, c.least, c.most)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestHeartbeatAndWake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var said []string
+		m := newMemory(t, 0)
+		run(t, m, func(r *http.Request) (*http.Response, error) {
+			said = append(said, fmt.Sprintf("%s %s", time.Since(start), r.URL.Path))
+			return reply(200, nil, fmt.Sprintf(`{"acknowledged":%d}`, m.Last()))
+		})
+		time.Sleep(90 * time.Second) // in the bubble
+		m.append(1)
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		want := []string{"0s /v1/time", "1m0s /v1/time", "1m30s /v1/passages", "2m30s /v1/time"}
+		if !slices.Equal(said, want) {
+			t.Errorf("said %q, want %q", said, want)
+		}
+	})
+}
+
+func TestForbiddenGateAsksEveryFiveMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var passages, contacts int
+		m := newMemory(t, 4)
+		run(t, m, func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/v1/passages" {
+				passages++
+			} else {
+				contacts++
+			}
+			return reply(401, nil, "")
+		})
+		time.Sleep(time.Hour) // in the bubble
+		synctest.Wait()
+		if passages != 1 || contacts < 11 || contacts > 24 {
+			t.Errorf("in an hour: %d batches and %d contacts, want 1 and 11 to 24", passages, contacts)
+		}
+		if m.Acknowledged() != 0 {
+			t.Error("something was acknowledged")
+		}
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add(200, `{"acknowledged":2,"time":"2020-02-17T00:00:00Z"}`, "")
+	f.Add(409, `{"error":"gap","expected":18446744073709551615}`, "")
+	f.Add(409, `{"error":"gap","expected":1}`, "")
+	f.Add(503, ``, "Wed, 21 Oct 2099 07:28:00 GMT")
+	f.Add(200, `{"acknowledged":-1}`, "")
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, status int, body, retry string) {
+		m := newMemory(t, 3)
+		m.acked = 1
+		u := &Uploader{Journal: m, URL: "https://hub", Gate: "north", Signer: private, Log: slog.New(slog.DiscardHandler),
+			Client: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+				return reply(status, http.Header{"Retry-After": {retry}}, body)
+			}), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+		for range 3 {
+			sent, err := u.Once(t.Context())
+			if err != nil {
+				if d := u.pause(err); d < 0 || d > MaxRetryAfter {
+					t.Errorf("pause %s", d)
+				}
+			}
+			if sent < 0 || sent > 2 || status != 200 && (sent != 0 || m.Acknowledged() != 1) {
+				t.Errorf("status %d: sent %d, acknowledged %d", status, sent, m.Acknowledged())
+			}
+		}
+	})
+}
