@@ -488,7 +488,7 @@ func (l *Lane) publish() {
 	l.outputs = o
 	l.mu.Unlock()
 	d := &l.driven
-	moves := !l.began || d.Entry != o.Entry || d.Exit != o.Exit || d.Light != o.Light || d.Tone != o.Tone ||
+	moves := !l.began || d.Entry != o.Entry || d.Exit != o.Exit || d.Entries != o.Entries || d.Exits != o.Exits || d.Light != o.Light || d.Tone != o.Tone ||
 		entered && o.Tone != Silent
 	if !moves {
 		l.show()

@@ -1141,3 +1141,28 @@ func TestDecisionEvents(t *testing.T) {
 		}
 	})
 }
+
+// A second person leaves while the way out still stands open for the first:
+// the actuator hears of it, or a controller that counts pulses would keep the
+// second one in.
+func TestOverlappingExitsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := gatetest.NewRig(t)
+		r.Start()
+		r.At(2 * s)
+		r.Contact(gate.ExitButton, true)
+		r.At(3 * s)
+		if o := r.Actuator.Outputs(); !o.Exit || o.Exits != 1 {
+			t.Fatalf("after the first: exit %v, release %d", o.Exit, o.Exits)
+		}
+		r.Contact(gate.ExitButton, false)
+		r.Contact(gate.ExitButton, true)
+		r.At(4 * s)
+		if o := r.Actuator.Outputs(); !o.Exit || o.Exits != 2 {
+			t.Fatalf("after the second: exit %v, release %d", o.Exit, o.Exits)
+		}
+		if err := r.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

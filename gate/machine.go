@@ -103,6 +103,15 @@ type passage struct {
 	outcome  Outcome
 }
 
+// colour is the code's colour, unknown where the list is older than the code:
+// its entry then still says that nothing was issued.
+func (p *passage) colour() Status {
+	if p.credential == nil || p.credential.Issued.After(p.look.listing.Issued) {
+		return StatusUnknown
+	}
+	return p.look.listing.Status
+}
+
 // look is what the authority's lists said, all at one time.
 type look struct {
 	policy        Policy
@@ -1200,7 +1209,7 @@ func (m *machine) record(kind RecordKind, p *passage, v Verdict, r Reason) Recor
 	if c := p.credential; c != nil {
 		rec.Sealed.CodeKind, rec.Sealed.Region = c.Kind.String(), c.Region
 	}
-	rec.Sealed.Colour = p.look.listing.Status
+	rec.Sealed.Colour = p.colour()
 	if n := len(p.readings); n > 0 {
 		last := p.readings[n-1]
 		rec.Sealed.Reading = &last
@@ -1313,7 +1322,8 @@ func (m *machine) outputs() Outputs {
 		State: m.state, Decision: m.shown, Since: m.since, Until: m.until,
 		FaultCode: m.faultCode(), Count: m.count,
 	}
-	o := Outputs{Entry: m.state == Released || m.state == FireOpen, Exit: exit || m.state == FireOpen}
+	o := Outputs{Entry: m.state == Released || m.state == FireOpen, Exit: exit || m.state == FireOpen,
+		Entries: m.counters.Admitted, Exits: m.counters.Exits}
 	switch m.state {
 	case Idle:
 		v.Light = m.cfg.Idle
@@ -1332,7 +1342,7 @@ func (m *machine) outputs() Outputs {
 	}
 	if p := m.p; p != nil {
 		v.Scanned, v.Sequence, v.Direction = p.scanned, p.seq, p.direction
-		v.Colour = p.look.listing.Status
+		v.Colour = p.colour()
 		if c := p.credential; c != nil {
 			v.Name, v.Kind = c.Name, c.Kind.String()
 		}
