@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -500,10 +501,11 @@ func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, last := time.Now(), time.Now()
 		var pauses []time.Duration
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		m := newMemory(t, 3)
 		u := run(t, m, func(r *http.Request) (*http.Response, error) {
-			if down {
+			if down.Load() {
 				pauses = append(pauses, time.Since(last))
 				last = time.Now()
 				return nil, &net.OpError{Op: "dial", Err: errors.New("network is unreachable")}
@@ -526,7 +528,7 @@ func TestBackoff(t *testing.T) {
 		if s := u.State(); s.Failures != len(pauses) || s.NextTry.Before(time.Now()) || s.Backlog != 3 {
 			t.Errorf("state %+v after %d failures", s, len(pauses))
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(MaxBackoff)
 		synctest.Wait()
 		if s := u.State(); s.Backlog != 0 || s.Failures != 0 {
