@@ -57,6 +57,11 @@ const (
 	// rootsEvery is how often the chain of roots is asked for while the
 	// timestamp does not change.
 	rootsEvery = time.Hour
+	// writeEvery is how often at most the signed time is written to disk while
+	// nothing else changes.
+	writeEvery = 15 * time.Minute
+	// maxAhead is how far a synchronised clock may be behind the hub's.
+	maxAhead = 10 * time.Minute
 	// maxWanted is how many absent lists may be asked for at once.
 	maxWanted = 64
 )
@@ -71,8 +76,13 @@ type Client struct {
 	running sync.Mutex
 	// rootsAt is when the chain of roots was last followed.
 	rootsAt time.Time
-	// complete: all that the stored timestamp leads to is held.
+	// complete: all that the newest timestamp leads to is held.
 	complete bool
+	// latest is the newest verified timestamp, nil before the first; the
+	// stored one may be older by writeEvery.
+	latest []byte
+	// current are the lists that are held as the newest timestamp has them.
+	current []string
 
 	mu     sync.Mutex
 	wanted map[string]bool

@@ -78,6 +78,79 @@ func TestNothingChanged(t *testing.T) {
 	}
 }
 
+// The hub says every minute that all is well. The clock hears it each time,
+// the disk now and then.
+func TestHeartbeatsDoNotWearTheCard(t *testing.T) {
+	a := nation(t)
+	d := newDevice(t, a, "33")
+	d.mustOnce()
+	commits := d.store.commits
+	for range 55 {
+		a.now = a.now.Add(40 * time.Second)
+		a.publish()
+		d.server.asked = nil
+		r := d.mustOnce()
+		if !r.Unchanged || r.Fetched > 1024 || len(d.server.asked) != 1 || !d.clock.FloorTime().Equal(a.now) {
+			t.Fatalf("heartbeat: %+v, asked for %v, floor %s", r, d.server.asked, d.clock.FloorTime())
+		}
+		if late := a.now.Sub(d.store.lists[hangzhou].confirmed); late >= writeEvery {
+			t.Errorf("confirmed on disk %s ago, want less than %s", late, writeEvery)
+		}
+	}
+	if n := d.store.commits - commits; n != 3 {
+		t.Errorf("%d transactions in 55 minutes, want 3", n)
+	}
+	// What was kept in memory counts against a rollback.
+	old := a.fork()
+	a.publish()
+	d.mustOnce()
+	d.server.a = old
+	if _, err := d.once(); !errors.Is(err, ErrRollback) {
+		t.Errorf("an older timestamp: got %v, want ErrRollback", err)
+	}
+	d.server.a = a
+	a.list(hangzhou, 3)
+	a.publish("status-33")
+	d.mustOnce()
+	d.mustBeCurrent()
+	// A policy with little patience is heard.
+	p := gate.DefaultPolicy()
+	p.Version, p.StaleAfter, p.TooOldAfter = 2, 120, 240
+	data, err := p.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.target("policy", "policy/policy.json", data, nil)
+	a.publish("policy")
+	d.mustOnce()
+	a.now = a.now.Add(40 * time.Second)
+	a.publish()
+	d.mustOnce()
+	if l := d.store.lists[hangzhou]; !l.confirmed.Equal(a.now) {
+		t.Errorf("stale after two minutes, but confirmed at %s, want %s", l.confirmed, a.now)
+	}
+}
+
+// A thief of the timestamp's key cannot drive a synchronised clock's floor up.
+func TestSignedForTheFuture(t *testing.T) {
+	a := nation(t)
+	d := newDevice(t, a, "33")
+	d.mustOnce()
+	floor := d.store.floor
+	thief := a.fork()
+	thief.now = thief.now.AddDate(0, 0, 29)
+	thief.publish()
+	d.server.a = thief
+	for range 2 {
+		if _, err := d.once(); !errors.Is(err, ErrFuture) {
+			t.Errorf("got %v, want ErrFuture", err)
+		}
+	}
+	if !d.store.floor.Equal(floor) || !d.clock.FloorTime().Equal(floor) {
+		t.Errorf("floor %s, want %s", d.clock.FloorTime(), floor)
+	}
+}
+
 func TestRecolourIsOneTransaction(t *testing.T) {
 	a := nation(t)
 	d := newDevice(t, a, "33")

@@ -15,6 +15,10 @@
 // is held with what is described, so a run that was cut anywhere is finished
 // by the next.
 //
+// While nothing changes but the signed time, the newest timestamp is kept in
+// memory and written every 15 minutes, or four times within the policy's
+// stale_after where that is shorter: a card is not to be worn by "no news".
+//
 // # What a role may deliver
 //
 //	keys       keys/keys.json

@@ -24,6 +24,8 @@ var (
 	ErrVersion = errors.New("not the version that was named")
 	// ErrExpired: past its end; a server or somebody before it holds back newer files.
 	ErrExpired = errors.New("expired")
+	// ErrFuture: signed for a time that has not come, by a synchronised clock.
+	ErrFuture = errors.New("issued in the future")
 	// ErrHash: not the bytes that were signed for.
 	ErrHash = errors.New("not the bytes that were signed for")
 	// ErrDelegation: signed by a role that may not deliver it.

@@ -45,7 +45,7 @@ func FuzzOnce(f *testing.F) {
 		}
 		_, err := d.once()
 		for _, kind := range []error{ErrUnavailable, ErrNotFound, ErrTooLarge, ErrSignature, ErrRollback, ErrVersion,
-			ErrExpired, ErrHash, ErrDelegation, ErrMalformed, nil} {
+			ErrExpired, ErrFuture, ErrHash, ErrDelegation, ErrMalformed, nil} {
 			if errors.Is(err, kind) {
 				break
 			} else if kind == nil {

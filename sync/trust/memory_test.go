@@ -124,6 +124,8 @@ func (m *memory) check(tx *memoryTx) {
 
 func (m *memory) Metadata(role string) []byte { return m.metadata[role] }
 
+func (m *memory) Policy() gate.Policy { return m.policy }
+
 func (m *memory) Lists() []statuslist.Info {
 	var infos []statuslist.Info
 	for _, l := range m.lists {

@@ -14,8 +14,8 @@ type Report struct {
 	// zero where no timestamp could be verified.
 	Timestamp int64
 	Issued    time.Time
-	// Unchanged: the timestamp is the one that is held, and so is all it leads
-	// to. Nothing else was fetched, and nothing written.
+	// Unchanged: all that the timestamp leads to is held, and nothing else was
+	// fetched. The signed time may be a new one.
 	Unchanged bool
 	// Installed names what is new: "root", "keys", "policy", "map" and the
 	// URIs of lists.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -64,6 +65,12 @@ func (c *Client) Once(ctx context.Context) (Report, error) {
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errStopped, err)
 	} else {
+		if raw := r.raw[metadata.TIMESTAMP]; raw != nil {
+			c.latest = raw
+		}
+		if !r.report.Unchanged {
+			c.current = r.current
+		}
 		err = r.report.err()
 	}
 	c.complete = err == nil
@@ -102,28 +109,36 @@ func (r *run) do(ctx context.Context, now time.Time) error {
 	r.mu.Unlock()
 	slices.Sort(r.wants)
 
-	storedTime := r.setReference(now)
-	root, err := r.root()
-	if err != nil {
+	r.setReference(now)
+	var err error
+	if r.workflow, err = r.root(); err != nil {
 		return err
 	}
-	r.workflow = root
-
-	storedTimestamp := store.Metadata(metadata.TIMESTAMP)
+	newest := r.latest
+	if newest == nil {
+		newest = store.Metadata(metadata.TIMESTAMP)
+	}
 	fetched, err := r.fetch(ctx, timestampFile, r.config.Limits.Timestamp)
 	if err != nil {
 		return fmt.Errorf("timestamp: %w", err)
 	}
-	// Nothing is accepted on this path, so the chain of roots may wait.
-	if r.complete && len(r.wants) == 0 && bytes.Equal(fetched, storedTimestamp) &&
-		now.Sub(r.rootsAt) < rootsEvery && !now.Before(r.rootsAt) {
-		return r.unchanged(fetched)
+	// No list is accepted on this path, so the chain of roots may wait.
+	if r.complete && len(r.wants) == 0 && now.Sub(r.rootsAt) < rootsEvery && !now.Before(r.rootsAt) {
+		if done, err := r.quiet(newest, fetched); done {
+			return err
+		}
+		left := r.left
+		if r.workflow, err = r.root(); err != nil {
+			return err
+		}
+		r.left = left
 	}
 
 	version := r.trusted.Root.Signed.Version
 	err = r.roots(ctx, func(raw []byte, forget bool) error {
 		err := r.install(func(tx Tx) error {
 			if forget {
+				r.latest = nil
 				for _, role := range []string{metadata.TIMESTAMP, metadata.SNAPSHOT} {
 					if err := tx.SetMetadata(role, nil); err != nil {
 						return err
@@ -143,29 +158,21 @@ func (r *run) do(ctx context.Context, now time.Time) error {
 	r.rootsAt = now
 	if r.trusted.Root.Signed.Version != version {
 		// The timestamp may have been signed anew together with the root.
-		storedTimestamp = store.Metadata(metadata.TIMESTAMP)
+		if r.latest == nil {
+			newest = store.Metadata(metadata.TIMESTAMP)
+		}
 		if fetched, err = r.fetch(ctx, timestampFile, r.config.Limits.Timestamp); err != nil {
 			return fmt.Errorf("timestamp: %w", err)
 		}
 	}
 
-	newer, err := r.timestamp(storedTimestamp, fetched)
-	if err != nil {
+	if _, err := r.timestamp(newest, fetched); err != nil {
 		return err
 	}
-	r.issued, err = issued(r.trusted.Timestamp)
-	if err != nil {
+	if err := r.setIssued(newest); err != nil {
 		return err
 	}
-	r.report.Timestamp, r.report.Issued = r.trusted.Timestamp.Signed.Version, r.issued
-	if len(storedTimestamp) > 0 && r.issued.Before(storedTime) {
-		return fmt.Errorf("timestamp %d: %w: issued %s after %s", r.report.Timestamp, ErrRollback, day(r.issued), day(storedTime))
-	}
-	if r.quality == gate.ClockUnset && r.issued.After(r.reference) {
-		// No clock says more than the signed time itself.
-		r.reference = r.issued
-		r.trusted.RefTime, r.report.Reference = r.reference, r.reference
-	}
+	newer := !bytes.Equal(r.raw[metadata.TIMESTAMP], store.Metadata(metadata.TIMESTAMP))
 	if err := r.snapshot(ctx, store.Metadata(metadata.SNAPSHOT)); err != nil {
 		return err
 	}
@@ -181,27 +188,60 @@ func (r *run) do(ctx context.Context, now time.Time) error {
 	return r.deliver(ctx, targets, newer)
 }
 
-// setReference fixes the time that the run takes for now, and returns the
-// signed time of the stored timestamp, zero for none.
-func (r *run) setReference(now time.Time) (stored time.Time) {
-	if raw := r.config.Store.Metadata(metadata.TIMESTAMP); len(raw) > 0 {
-		// A damaged one is no reference; the run replaces it.
-		_ = protect(func() error {
-			md, err := metadata.Timestamp().FromBytes(raw)
-			if err != nil {
-				return err
-			}
-			stored, err = issued(md)
-			return err
-		})
-	}
+// setReference fixes the time that the run takes for now.
+func (r *run) setReference(now time.Time) {
 	floor := r.config.Clock.FloorTime()
 	r.reference = now.UTC()
 	if r.quality == gate.ClockUnset || floor.After(r.reference) {
 		r.reference = floor.UTC()
 	}
 	r.report.Reference = r.reference
-	return stored
+}
+
+// setIssued takes the signed time of the timestamp that was verified, which
+// does not go back.
+func (r *run) setIssued(newest []byte) error {
+	at, err := issued(r.trusted.Timestamp)
+	if err != nil {
+		return err
+	}
+	version := r.trusted.Timestamp.Signed.Version
+	if before := issuedOf(newest); at.Before(before) {
+		return fmt.Errorf("timestamp %d: %w: issued %s after %s", version, ErrRollback, day(at), day(before))
+	}
+	// Whoever stole the key must not drive the floor up, step by step: then
+	// everything honest would have expired.
+	synchronised := r.quality == gate.ClockNetwork || r.quality == gate.ClockConfirmed
+	if synchronised && at.After(r.reference.Add(maxAhead)) {
+		return fmt.Errorf("timestamp %d: %w: issued %s, it is %s", version, ErrFuture, day(at), day(r.reference))
+	}
+	r.issued, r.report.Timestamp, r.report.Issued = at, version, at
+	if r.quality == gate.ClockUnset && at.After(r.reference) {
+		// No clock says more than the signed time itself.
+		r.reference = at
+		r.trusted.RefTime, r.report.Reference = at, at
+	}
+	return nil
+}
+
+// issuedOf returns the signed time of a timestamp that was verified before,
+// zero for none. A damaged one says nothing; the run replaces it.
+func issuedOf(raw []byte) (at time.Time) {
+	if len(raw) == 0 {
+		return at
+	}
+	err := protect(func() error {
+		md, err := metadata.Timestamp().FromBytes(raw)
+		if err != nil {
+			return err
+		}
+		at, err = issued(md)
+		return err
+	})
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 // root starts the workflow from the newer of the stored and the pinned root.
@@ -227,27 +267,58 @@ func (r *run) root() (*workflow, error) {
 	return stored, nil
 }
 
-// unchanged ends a run whose timestamp is the stored one; it may have expired
-// since.
-func (r *run) unchanged(raw []byte) error {
-	md, err := metadata.Timestamp().FromBytes(raw)
-	if err != nil {
-		return refused("timestamp", err, ErrVersion)
+// quiet ends a run in which nothing changed but the signed time, if that: the
+// timestamp names the snapshot that is held with all it leads to. The disk is
+// written only now and then, so that a card is not worn by the hub's saying
+// every minute that all is well; the newest timestamp is kept in memory.
+// Anything else, an error too, is for the whole workflow.
+func (r *run) quiet(newest, fetched []byte) (done bool, err error) {
+	if r.trusted.Root.Signed.IsExpired(r.reference) {
+		return false, nil
 	}
-	at, err := issued(md)
-	if err != nil {
-		return err
+	if newer, err := r.timestamp(newest, fetched); err != nil || !newer && !bytes.Equal(newest, fetched) {
+		return false, nil
 	}
-	r.issued, r.report.Timestamp, r.report.Issued = at, md.Signed.Version, at
-	if md.Signed.IsExpired(r.reference) {
-		return fmt.Errorf("timestamp %d: %w on %s", md.Signed.Version, ErrExpired, day(md.Signed.Expires))
+	same := false
+	err = protect(func() error {
+		old, err := metadata.Timestamp().FromBytes(newest)
+		if err != nil {
+			return err
+		}
+		a, b := old.Signed.Meta["snapshot.json"], r.trusted.Timestamp.Signed.Meta["snapshot.json"]
+		same = a.Version == b.Version && a.Length == b.Length && maps.EqualFunc(a.Hashes, b.Hashes,
+			func(x, y metadata.HexBytes) bool { return bytes.Equal(x, y) })
+		return nil
+	})
+	if err != nil || !same || r.setIssued(newest) != nil {
+		return false, nil
 	}
 	r.report.Unchanged = true
-	if r.raise() {
-		// A leap that waited is believed now.
-		return r.install(func(tx Tx) error { return tx.RaiseFloor(at) })
+	raised := r.raise()
+	disk := issuedOf(r.config.Store.Metadata(metadata.TIMESTAMP))
+	if r.issued.Sub(disk) < r.writeEvery() {
+		return true, nil
 	}
-	return nil
+	return true, r.install(func(tx Tx) error {
+		if err := tx.SetMetadata(metadata.TIMESTAMP, fetched); err != nil {
+			return err
+		}
+		if raised || !r.report.Leap {
+			if err := tx.RaiseFloor(r.issued); err != nil {
+				return err
+			}
+		}
+		return tx.Confirm(r.Client.current, r.issued)
+	})
+}
+
+// writeEvery is how far the confirmation on disk may be behind the newest: a
+// fraction of the time after which lists count as stale.
+func (r *run) writeEvery() time.Duration {
+	if d := r.config.Store.Policy().StaleAfter.Duration() / 4; d > 0 {
+		return min(d, writeEvery)
+	}
+	return writeEvery
 }
 
 func parseTargets(raw []byte) (md *metadata.Metadata[metadata.TargetsType]) {

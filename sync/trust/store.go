@@ -39,4 +39,6 @@ type Store interface {
 	Metadata(role string) []byte
 	// Lists describes the lists that are held.
 	Lists() []statuslist.Info
+	// Policy in force, for how old lists may get.
+	Policy() gate.Policy
 }
