@@ -173,7 +173,7 @@ func TestDir(t *testing.T) {
 // The whole way over real TLS, with a server that turns hostile and back.
 func TestOverHTTPS(t *testing.T) {
 	a := nation(t)
-	hostile := false
+	var hostile atomic.Bool
 	h := web(t, func(w http.ResponseWriter, r *http.Request) {
 		path := strings.TrimPrefix(r.URL.Path, "/lists/")
 		data, ok := a.files[path]
@@ -181,7 +181,7 @@ func TestOverHTTPS(t *testing.T) {
 			http.NotFound(w, r)
 			return
 		}
-		if hostile && strings.HasPrefix(path, "targets/") {
+		if hostile.Load() && strings.HasPrefix(path, "targets/") {
 			data = noise(1 << 20)
 		}
 		if _, err := w.Write(data); err != nil {
@@ -194,14 +194,14 @@ func TestOverHTTPS(t *testing.T) {
 	d.mustBeCurrent()
 	a.list(hangzhou, 3)
 	a.publish("status-33")
-	hostile = true
+	hostile.Store(true)
 	if _, err := d.once(); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("endless list: got %v, want ErrTooLarge", err)
 	}
 	if d.store.colours()[hangzhou] != 0 {
 		t.Error("the old list does not answer")
 	}
-	hostile = false
+	hostile.Store(false)
 	d.mustOnce()
 	d.mustBeCurrent()
 }

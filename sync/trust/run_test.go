@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,9 +78,10 @@ func TestRunBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDevice(t, nation(t), "33")
 		bubble(d)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		d.server.hostile = func(path string) ([]byte, error) {
-			if down {
+			if down.Load() {
 				return nil, fmt.Errorf("file %s: %w", path, ErrUnavailable)
 			}
 			return nil, nil
@@ -89,7 +91,7 @@ func TestRunBacksOff(t *testing.T) {
 			if s := d.Status(); !errors.Is(s.LastError, ErrUnavailable) || !s.LastOK.IsZero() {
 				t.Errorf("status while the server is down: %+v", s)
 			}
-			down = false
+			down.Store(false)
 		})
 		var slowed, quick int
 		for i := 1; i < len(at); i++ {
