@@ -340,8 +340,8 @@ func (c *Config) check(name string) Problems {
 	if c.Lists.CapMiB < 8 || c.Lists.CapMiB > 16<<10 {
 		say("lists.cap_mib", "from 8 to 16384", "%d is out of range", c.Lists.CapMiB)
 	}
-	if c.Journal.CapMiB < 1 || c.Journal.CapMiB > 64<<10 {
-		say("journal.cap_mib", "from 1 to 65536", "%d is out of range", c.Journal.CapMiB)
+	if c.Journal.CapMiB < 4 || c.Journal.CapMiB > 64<<10 {
+		say("journal.cap_mib", "from 4 to 65536", "%d is out of range", c.Journal.CapMiB)
 	}
 	for i, r := range c.Lists.Hold {
 		if !regionPrefix.MatchString(r) {

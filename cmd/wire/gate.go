@@ -163,6 +163,7 @@ func (g *Gate) guards() (*gate.Guards, error) {
 func (g *Gate) assembleLane() error {
 	cfg := gate.DefaultLaneConfig()
 	cfg.Zone = g.cfg.Zone
+	cfg.ProofWindow = healthcode.DefaultProofWindow
 	cfg.ReleaseFor = time.Duration(g.cfg.Lane.ReleaseFor)
 	cfg.RefuseFor = time.Duration(g.cfg.Lane.RefuseFor)
 	cfg.HoldFor = time.Duration(g.cfg.Lane.HoldFor)
@@ -366,6 +367,9 @@ func (g *Gate) listAge(now time.Time) (time.Time, gate.Freshness) {
 
 func (g *Gate) currentFaults() []string {
 	var faults []string
+	if g.db.SetAside() != "" {
+		faults = append(faults, "store-set-aside")
+	}
 	if v := g.lane.Outputs().View; v.FaultCode != "" {
 		faults = append(faults, v.FaultCode)
 	}
