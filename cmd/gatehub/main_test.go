@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image/png"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"greengate/sync/enrol"
+	"greengate/sync/hub"
+)
+
+// hubRun is a hub that was made and is served by the command's own words.
+type hubRun struct {
+	t   *testing.T
+	dir string
+}
+
+func (h hubRun) try(args ...string) (stdout, stderr string, err error) {
+	var out, errs bytes.Buffer
+	words, rest := args, []string{}
+	for i, a := range args { // the folder goes behind the command's words
+		if strings.HasPrefix(a, "-") || i > 0 && find2(args[:i]) && !find2(args[:i+1]) {
+			words, rest = args[:i], args[i:]
+			break
+		}
+	}
+	err = run(h.t.Context(), append(append(append([]string{}, words...), "-dir", h.dir), rest...), &out, &errs)
+	return out.String(), errs.String(), err
+}
+
+// find2 reports whether the words name a command.
+func find2(words []string) bool {
+	for _, c := range commands {
+		if c.words == strings.Join(words, " ") {
+			return true
+		}
+	}
+	return false
+}
+
+func (h hubRun) must(args ...string) string {
+	h.t.Helper()
+	out, errs, err := h.try(args...)
+	if err != nil {
+		h.t.Fatalf("gatehub %s: %v\n%s", strings.Join(args, " "), err, errs)
+	}
+	return out
+}
+
+func decode[T any](t *testing.T, text string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return v
+}
+
+// The operator's day by the command line: declare, review, issue, permit,
+// recolour, revoke, a gate, and what is refused on the way.
+func TestOperatorsDay(t *testing.T) {
+	h := hubRun{t, filepath.Join(t.TempDir(), "hub")}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	if out := h.must("init", "-name", "Hangzhou", "-url", "https://"+address, "-province", "33"); !strings.Contains(out, "next:") {
+		t.Errorf("init: %s", out)
+	}
+	if _, _, err := h.try("init", "-name", "Hangzhou", "-url", "https://"+address, "-province", "33"); err == nil {
+		t.Error("a second init went through")
+	}
+	if _, _, err := h.try("lists"); err == nil {
+		t.Error("a hub that does not run answered")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		served <- run(ctx, []string{"serve", "-dir", h.dir, "-listen", address, "-operator", "127.0.0.1:0"}, os.Stderr, os.Stderr)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	for tick, deadline := time.NewTicker(20*time.Millisecond), time.Now().Add(20*time.Second); ; <-tick.C {
+		if _, _, err = h.try("lists"); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+
+	d := decode[hub.Declaration](t, h.must("declare", "-name", "王建明", "-region", "330106"))
+	if _, _, err := h.try("issue", d.ID); err == nil {
+		t.Error("a code was issued before the review")
+	}
+	h.must("review", "-colour", "green", d.ID)
+	picture := filepath.Join(t.TempDir(), "code.png")
+	issued := decode[hub.Issued](t, h.must("issue", "-kind", "paper", "-png", picture, d.ID))
+	f, err := os.Open(picture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if img, err := png.Decode(f); err != nil || img.Bounds().Dx() < 200 {
+		t.Errorf("picture: %v", err)
+	}
+	ref := issued.Status.URI + "#" + decodeIndex(issued)
+	h.must("enterprise", "add", "-name", "Works", "-region", "330106", "-zone", "A", "QJ-1")
+	permit := decode[hub.Issued](t, h.must("permit", "issue", "QJ-1", ref))
+	h.must("recolour", ref, "yellow")
+	if _, _, err := h.try("recolour", ref, "purple"); err == nil {
+		t.Error("purple is a colour")
+	}
+	h.must("permit", "revoke", permit.Status.URI+"#"+decodeIndex(permit))
+	h.must("revoke", ref)
+	if _, _, err := h.try("recolour", ref, "green"); err == nil {
+		t.Error("a void code came back")
+	}
+	h.must("publish")
+	lists := decode[[]hub.ListStatus](t, h.must("lists"))
+	if len(lists) != 1 || lists[0].Void != 2 || lists[0].Pending {
+		t.Errorf("lists: %+v", lists)
+	}
+
+	out := filepath.Join(t.TempDir(), "identity.json")
+	h.must("gate", "add", "-out", out, "-site", "east", "east-1")
+	if id, err := enrol.Load(out); err != nil || id.Gate != "east-1" {
+		t.Errorf("identity: %v", err)
+	}
+	if gates := decode[[]hub.GateStatus](t, h.must("gate", "list")); len(gates) != 1 || gates[0].Site != "east" {
+		t.Errorf("gates: %+v", gates)
+	}
+	h.must("gate", "revoke", "east-1")
+
+	policy := filepath.Join(t.TempDir(), "policy.json")
+	if err := os.WriteFile(policy, []byte(`{"version":1,"feverr":3}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.try("policy", "set", policy); err == nil || !strings.Contains(err.Error(), "feverr") {
+		t.Errorf("a policy with a typo: %v", err)
+	}
+}
+
+func decodeIndex(i hub.Issued) string {
+	text, err := json.Marshal(i.Status.Index)
+	if err != nil {
+		panic(err) // a number always encodes
+	}
+	return string(text)
+}
+
+// Words that are no command get a hint and no panic.
+func TestUnknownCommands(t *testing.T) {
+	for _, args := range [][]string{{"gate"}, {"gate", "remove", "x"}, {"frobnicate"}, {"issue"}, {"revoke", "no-index"}, {"recolour", "x#y", "red"}, {"gate", "add"}} {
+		var out, errs bytes.Buffer
+		if err := run(t.Context(), append(args, "-dir", t.TempDir()), &out, &errs); err == nil {
+			t.Errorf("%v was taken", args)
+		}
+	}
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), []string{"help"}, &out, &errs); err != nil || !strings.Contains(out.String(), "permit issue") {
+		t.Errorf("help: %v %s", err, out.String())
+	}
+}
