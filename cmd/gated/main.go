@@ -65,6 +65,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	if notify.Every > 0 && notify.Every < 2*time.Second {
+		log.Warn("the watchdog is faster than the lane's beat of about a second", "hint", "WatchdogSec=10 in the unit")
+	}
 
 	hardware, closeHardware, err := wire.OpenHardware(cfg, log)
 	// Whatever happens below, a panic included, leaves the lane locked.

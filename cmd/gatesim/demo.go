@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/term"
 
 	"greengate/cmd/wire"
 	"greengate/gate"
@@ -56,7 +57,8 @@ type demo struct {
 	lane     *director
 	guard    *http.Client
 	control  *wire.ControlClient
-	shown    int // pictures so far
+	colours  bool // the output is a terminal
+	shown    int  // pictures so far
 	failures int
 	people   int
 	slowest  time.Duration
@@ -82,6 +84,9 @@ func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &demo{out: stdout, dir: dir, bin: filepath.Dir(exe), pictures: filepath.Join(dir, "camera")}
+	if f, ok := stdout.(*os.File); ok {
+		d.colours = term.IsTerminal(int(f.Fd()))
+	}
 	defer func() {
 		err = errors.Join(err, d.close())
 		if err != nil || *keep {

@@ -137,8 +137,17 @@ func (d *demo) report(v visit, view gate.View, times *gate.DecisionEvent) {
 	if d.slowest < took && view.Reading == nil && view.Decision.Reason != gate.PermitNeeded {
 		d.slowest = took
 	}
-	d.say("%-34s %-8s %-8s %-8s %-6s  %-7s %-18s %6.1f ms%s", v.who, v.reader, kind, colour, temperature,
-		view.Decision.Verdict, view.Decision.Reason, float64(took.Microseconds())/1000, mark)
+	d.say("%-34s %-8s %-8s %-8s %-6s  %s %-18s %6.1f ms%s", v.who, v.reader, kind, colour, temperature,
+		d.painted(view.Decision.Verdict), view.Decision.Reason, float64(took.Microseconds())/1000, mark)
+}
+
+// painted is a verdict in its colour where a person looks, seven columns wide.
+func (d *demo) painted(v gate.Verdict) string {
+	text := fmt.Sprintf("%-7s", v)
+	if !d.colours {
+		return text
+	}
+	return map[gate.Verdict]string{gate.Admit: "\x1b[1;32m", gate.Hold: "\x1b[1;33m", gate.Refuse: "\x1b[1;31m"}[v] + text + "\x1b[0m"
 }
 
 // play is the scripted queue.
