@@ -233,14 +233,13 @@ func (u *Uploader) Once(ctx context.Context) (sent int, err error) {
 	}
 	for {
 		batch, err := u.read()
-		if err != nil {
-			return 0, err
+		// Also a gate that cannot read its passages tells that it lives, and
+		// asks for the time.
+		if batch == nil && time.Since(u.contacted) >= u.heartbeat() {
+			err = errors.Join(err, u.contact(ctx))
 		}
-		if batch == nil {
-			if time.Since(u.contacted) < u.heartbeat() {
-				return 0, nil
-			}
-			return 0, u.contact(ctx)
+		if err != nil || batch == nil {
+			return 0, err
 		}
 		sent, again, err := u.send(ctx, batch)
 		if !again {
@@ -261,6 +260,7 @@ func (u *Uploader) read() (*passage.Batch, error) {
 	entries, keys, prev, err := u.Journal.Read(after, u.limit)
 	if err != nil {
 		if u.rewound {
+			u.rewound = false // the next try asks the hub again
 			return nil, fmt.Errorf("records behind %d: %w: %w", after, ErrGap, err)
 		}
 		return nil, fmt.Errorf("journal behind %d: %w", after, err)
@@ -317,6 +317,7 @@ func (u *Uploader) send(ctx context.Context, b *passage.Batch) (sent int, again 
 			return 0, true, nil
 		}
 		if a.Error == "gap" {
+			u.rewound = false // the next try begins where the journal does
 			return 0, false, fmt.Errorf("batch %d-%d, hub expects %d: %w", b.First(), b.Last(), a.Expected, ErrGap)
 		}
 		return 0, false, fmt.Errorf("batch %d-%d: %w", b.First(), b.Last(), ErrFork)

@@ -439,6 +439,31 @@ func TestHubLostItsEnd(t *testing.T) {
 	if s := l.State(); s.Stop != StopGap || s.Backlog != 10 {
 		t.Errorf("state %+v", s)
 	}
+
+	// The hub is asked each time, so that it sees the gate, and once it was
+	// restored from a better copy the passages go on.
+	before := l.hub.batches
+	if _, err := l.Once(t.Context()); !errors.Is(err, ErrGap) || l.hub.batches == before {
+		t.Errorf("got %v after %d batches, want ErrGap after one more than %d", err, l.hub.batches, before)
+	}
+	l.hub.stored, l.hub.chain = 910, l.journal.all[909].Chain
+	l.drain(t, 0)
+}
+
+// TestUnreadableJournal: a gate that cannot read its passages still tells the
+// hub that it lives, and is told the time.
+func TestUnreadableJournal(t *testing.T) {
+	l := newLink(t, 5)
+	l.journal.oldest = 3
+	if _, err := l.Once(t.Context()); err == nil {
+		t.Error("no error although the journal cannot be read")
+	}
+	if l.hub.contacts != 1 || l.hub.batches != 0 || len(l.times) != 1 {
+		t.Errorf("%d contacts, %d batches, told the time %d times; want 1, 0 and 1", l.hub.contacts, l.hub.batches, len(l.times))
+	}
+	if s := l.State(); s.Failures != 1 || s.LastError == "" || s.LastSuccess.IsZero() {
+		t.Errorf("state %+v", s)
+	}
 }
 
 func TestFork(t *testing.T) {
