@@ -21,7 +21,8 @@ import (
 
 	"golang.org/x/term"
 
-	"greengate/cmd/wire"
+	"greengate/cmd/control"
+	"greengate/cmd/version"
 	"greengate/gate"
 )
 
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		return err
 	}
 	args = flags.Args()
-	client := wire.NewControlClient(*socket)
+	client := control.NewClient(*socket)
 	defer client.Close()
 	word := func(i int) string {
 		if i < len(args) {
@@ -80,7 +81,7 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	case word(0) == "guard" && word(1) == "list":
 		return listGuards(args[2:], stdout, stderr)
 	case word(0) == "version":
-		fmt.Fprintln(stdout, wire.Version())
+		fmt.Fprintln(stdout, version.String())
 		return nil
 	case word(0) == "" || word(0) == "help":
 		fmt.Fprint(stdout, usage)
@@ -89,7 +90,7 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	return fmt.Errorf("no command %q\nhint: `gatectl help` lists them", strings.Join(args, " "))
 }
 
-func status(ctx context.Context, client *wire.ControlClient, args []string, stdout, stderr io.Writer) error {
+func status(ctx context.Context, client *control.Client, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("gatectl status", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	asJSON := flags.Bool("json", false, "print everything as JSON")
@@ -145,7 +146,7 @@ func when(now, last time.Time, failure string) string {
 	return s
 }
 
-func scanTest(ctx context.Context, client *wire.ControlClient, stdout io.Writer) error {
+func scanTest(ctx context.Context, client *control.Client, stdout io.Writer) error {
 	fmt.Fprintln(stdout, "show a code to a reader within 30 s; the lane does not see it")
 	s, err := client.ScanTest(ctx)
 	if err != nil {
@@ -160,7 +161,7 @@ func scanTest(ctx context.Context, client *wire.ControlClient, stdout io.Writer)
 	return nil
 }
 
-func tail(ctx context.Context, client *wire.ControlClient, args []string, stdout, stderr io.Writer) error {
+func tail(ctx context.Context, client *control.Client, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("gatectl journal tail", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	n := flags.Int("n", 20, "how many records")
@@ -169,7 +170,7 @@ func tail(ctx context.Context, client *wire.ControlClient, args []string, stdout
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	err := client.Journal(ctx, *n, *follow, func(l wire.JournalLine) error {
+	err := client.Journal(ctx, *n, *follow, func(l control.JournalLine) error {
 		if *asJSON {
 			return json.NewEncoder(stdout).Encode(l)
 		}

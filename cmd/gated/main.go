@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"greengate/cmd/version"
 	"greengate/cmd/wire"
 	"greengate/display"
 	"greengate/display/terminal"
@@ -38,15 +39,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	config := flags.String("config", "/etc/greengate/gate.toml", "configuration `file`")
 	check := flags.Bool("check", false, "read the configuration, open nothing, say what is wrong, and end")
 	show := flags.Bool("show", false, "print a line for each change of the lane")
-	version := flags.Bool("version", false, "print the version and end")
+	printVersion := flags.Bool("version", false, "print the version and end")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q\nhint: gated -h lists the flags", flags.Arg(0))
 	}
-	if *version {
-		fmt.Fprintln(stdout, wire.Version())
+	if *printVersion {
+		fmt.Fprintln(stdout, version.String())
 		return nil
 	}
 	cfg, err := wire.ReadConfig(*config)
@@ -84,13 +85,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		lines = terminal.New(stdout, words)
 	}
 	gate, err := wire.Open(cfg, hardware, wire.Options{Log: log, Now: time.Now, Synchronised: wire.Synchronised,
-		Beat: heart(notify, log), Terminal: lines, Version: wire.Version()})
+		Beat: heart(notify, log), Terminal: lines, Version: version.String()})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, gate.Close()) }()
 	err = gate.Run(ctx, func() {
-		log.Info("gate runs", "version", wire.Version(), "pages", gate.Address())
+		log.Info("gate runs", "version", version.String(), "pages", gate.Address())
 		if err := notify.Notify("READY=1"); err != nil {
 			log.Warn("systemd not told", "error", err)
 		}

@@ -25,7 +25,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/term"
 
-	"greengate/cmd/wire"
+	"greengate/cmd/control"
 	"greengate/gate"
 	"greengate/scanner/qr"
 	"greengate/sync/enrol"
@@ -56,7 +56,7 @@ type demo struct {
 	gateProc *process
 	lane     *director
 	guard    *http.Client
-	control  *wire.ControlClient
+	control  *control.Client
 	colours  bool // the output is a terminal
 	shown    int  // pictures so far
 	failures int
@@ -296,7 +296,7 @@ func (d *demo) startGate(ctx context.Context) error {
 		return fmt.Errorf("%w\n%s", err, d.log("gate.log"))
 	}
 	if d.control == nil {
-		d.control = wire.NewControlClient(filepath.Join(d.dir, "gate", "control.sock"))
+		d.control = control.NewClient(filepath.Join(d.dir, "gate", "control.sock"))
 	}
 	if err := d.lane.state(ctx, 20*time.Second, gate.Idle); err != nil {
 		return fmt.Errorf("%w\n%s", err, d.log("gate.log"))

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"greengate/cmd/version"
 	"greengate/cmd/wire"
 	"greengate/gpio"
 	"greengate/gpio/gpiosim"
@@ -51,7 +52,7 @@ func runGate(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, stage.close()) }()
 	gate, err := wire.Open(cfg, wire.Hardware{Panel: panel, Thermometer: sensor, PassageContact: true, ExitContact: true},
-		wire.Options{Log: log, Now: time.Now, Synchronised: wire.Synchronised, Version: wire.Version(),
+		wire.Options{Log: log, Now: time.Now, Synchronised: wire.Synchronised, Version: version.String(),
 			Screens: stage.screens(), Decided: stage.decided})
 	if err != nil {
 		return err

@@ -128,7 +128,7 @@ func TestOneOwner(t *testing.T) {
 		"github.com/makiuchi-d/gozxing":  {"scanner/qr"},
 		"github.com/nats-io/":            {"sync/hub"},
 		"github.com/theupdateframework/": {"sync/trust", "sync/hub/publisher"},
-		"github.com/pelletier/go-toml":   {"cmd/wire", "cmd/gated", "cmd/gatehub", "cmd/gatesim"},
+		"github.com/pelletier/go-toml":   {"cmd/wire"},
 		"github.com/chromedp/":           {}, // tests only
 		"github.com/creack/pty":          {"cmd/gatesim"},
 		"greengate/gpio/gpiosim":         {"cmd/gatesim"},

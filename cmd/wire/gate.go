@@ -78,7 +78,7 @@ type Gate struct {
 	wake     chan struct{} // to the uploader: something was written
 	web      *web.Server
 	listener net.Listener
-	control  *control
+	control  *controlServer
 	readers  []reader
 	started  time.Time
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"greengate/cmd/control"
 	"greengate/gate"
 	"greengate/store"
 	"greengate/store/journal"
@@ -216,7 +217,7 @@ func TestControl(t *testing.T) {
 	r.publish()
 	r.start()
 	r.ready()
-	client := NewControlClient(filepath.Join(r.dir, "gate", "control.sock"))
+	client := control.NewClient(filepath.Join(r.dir, "gate", "control.sock"))
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -254,11 +255,11 @@ func TestControl(t *testing.T) {
 	}
 
 	// The journal is followed while a person passes.
-	lines := make(chan JournalLine, 100)
+	lines := make(chan control.JournalLine, 100)
 	following, stop := context.WithCancel(ctx)
 	followed := make(chan error, 1)
 	go func() {
-		followed <- client.Journal(following, 1, true, func(l JournalLine) error { lines <- l; return nil })
+		followed <- client.Journal(following, 1, true, func(l control.JournalLine) error { lines <- l; return nil })
 	}()
 	first := <-lines // the day's key: the stream is open
 	r.scan(green)

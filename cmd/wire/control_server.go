@@ -13,108 +13,15 @@ import (
 	"sync"
 	"time"
 
+	"greengate/cmd/control"
 	"greengate/gate"
 	"greengate/pass"
 	"greengate/pass/healthcode"
 )
 
-// Status is what gatectl status shows.
-type Status struct {
-	Gate    string    `json:"gate"`
-	Version string    `json:"version"`
-	Zone    string    `json:"zone,omitempty"`
-	Started time.Time `json:"started"`
-	// Lane's state and last reason; FaultCode when it is out of service.
-	Lane      string `json:"lane"`
-	Reason    string `json:"reason,omitempty"`
-	FaultCode string `json:"fault_code,omitempty"`
-	// Time of day and its quality.
-	Time  time.Time `json:"time"`
-	Clock string    `json:"clock"`
-	// Lists held, their confirmation and grade.
-	Lists []ListStatus `json:"lists"`
-	// Policy and Map versions in force.
-	Policy uint64 `json:"policy"`
-	// Readers by name.
-	Readers []ReaderStatus `json:"readers"`
-	Journal JournalStatus  `json:"journal"`
-	Upload  UploadStatus   `json:"upload"`
-	Trust   TrustStatus    `json:"trust"`
-	Faults  []string       `json:"faults,omitempty"`
-	Counts  gate.Counters  `json:"counts"`
-	// Pages is the address of the web pages.
-	Pages string `json:"pages,omitempty"`
-}
-
-// ListStatus is one status list held.
-type ListStatus struct {
-	URI       string    `json:"uri"`
-	Sequence  uint64    `json:"sequence"`
-	Issued    time.Time `json:"issued"`
-	Confirmed time.Time `json:"confirmed"`
-	Freshness string    `json:"freshness"`
-}
-
-// ReaderStatus is one reader.
-type ReaderStatus struct {
-	Name  string `json:"name"`
-	State string `json:"state"`
-}
-
-// JournalStatus is where the journal stands.
-type JournalStatus struct {
-	Next         uint64 `json:"next"`
-	Acknowledged uint64 `json:"acknowledged"`
-	Bytes        int64  `json:"bytes"`
-	Cap          int64  `json:"cap"`
-	Room         string `json:"room"`
-}
-
-// UploadStatus is how the upload stands.
-type UploadStatus struct {
-	Backlog     uint64    `json:"backlog"`
-	LastSuccess time.Time `json:"last_success,omitzero"`
-	LastError   string    `json:"last_error,omitempty"`
-	Stop        string    `json:"stop,omitempty"`
-}
-
-// TrustStatus is how the download of lists stands.
-type TrustStatus struct {
-	LastSuccess time.Time `json:"last_success,omitzero"`
-	LastError   string    `json:"last_error,omitempty"`
-}
-
-// ScanTest is what `gatectl scan-test` saw. It never holds the code itself.
-type ScanTest struct {
-	Reader    string `json:"reader"`
-	Direction string `json:"direction"`
-	Bytes     int    `json:"bytes"`
-	// Kind of the code, where its issuer's signature verified.
-	Kind string `json:"kind,omitempty"`
-	// Error is why it does not open, "" where it does.
-	Error string `json:"error,omitempty"`
-	// OpenMicros is how long opening took, in microseconds.
-	OpenMicros int64 `json:"open_us"`
-}
-
-// JournalLine is the clear part of one record.
-type JournalLine struct {
-	Sequence  uint64           `json:"sequence"`
-	Kind      gate.RecordKind  `json:"kind"`
-	At        time.Time        `json:"at"`
-	Clock     string           `json:"clock"`
-	Direction string           `json:"direction"`
-	Verdict   string           `json:"verdict,omitempty"`
-	Reason    gate.Reason      `json:"reason,omitempty"`
-	Of        uint64           `json:"of,omitempty"`
-	Outcome   gate.Outcome     `json:"outcome,omitempty"`
-	Guard     string           `json:"guard,omitempty"`
-	Why       gate.GuardReason `json:"guard_reason,omitempty"`
-}
-
-// control answers gatectl over a unix socket that only root and the gate's own
+// controlServer answers gatectl over a unix socket that only root and the gate's own
 // user can open.
-type control struct {
+type controlServer struct {
 	g        *Gate
 	listener net.Listener
 	reader   *pass.Reader
@@ -123,7 +30,7 @@ type control struct {
 	test chan gate.Scan // takes the next scan while a scan test runs
 }
 
-func openControl(path string, g *Gate) (*control, error) {
+func openControl(path string, g *Gate) (*controlServer, error) {
 	// A socket left behind by a crash is replaced; the journal's and the
 	// store's locks say that no other gate runs here.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -136,17 +43,17 @@ func openControl(path string, g *Gate) (*control, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
-	return &control{g: g, listener: l, reader: pass.NewReader(healthcode.New(g.db, healthcode.Options{}))}, nil
+	return &controlServer{g: g, listener: l, reader: pass.NewReader(healthcode.New(g.db, healthcode.Options{}))}, nil
 }
 
-func (c *control) close() error {
+func (c *controlServer) close() error {
 	if err := c.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil
 }
 
-func (c *control) serve(ctx context.Context) error {
+func (c *controlServer) serve(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { c.answer(w, c.g.Status()) })
 	mux.HandleFunc("GET /journal", c.tail)
@@ -161,7 +68,7 @@ func (c *control) serve(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (c *control) answer(w http.ResponseWriter, v any) {
+func (c *controlServer) answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		c.g.log.Debug("control answer not taken", "error", err)
@@ -169,7 +76,7 @@ func (c *control) answer(w http.ResponseWriter, v any) {
 }
 
 // tap hands scans to the lane, or to a scan test while one waits.
-func (c *control) tap(lane func(gate.Scan)) func(gate.Scan) {
+func (c *controlServer) tap(lane func(gate.Scan)) func(gate.Scan) {
 	return func(s gate.Scan) {
 		c.mu.Lock()
 		test := c.test
@@ -185,7 +92,7 @@ func (c *control) tap(lane func(gate.Scan)) func(gate.Scan) {
 
 // scanTest waits up to 30 s for the next scan, keeps it from the lane, and
 // says what it was without showing it.
-func (c *control) scanTest(w http.ResponseWriter, r *http.Request) {
+func (c *controlServer) scanTest(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	if c.test != nil {
 		c.mu.Unlock()
@@ -202,7 +109,7 @@ func (c *control) scanTest(w http.ResponseWriter, r *http.Request) {
 		now, _ := c.g.clock.Now()
 		begin := time.Now()
 		cred, err := c.reader.Open(s.Raw, now)
-		out := ScanTest{Reader: s.Reader, Direction: s.Direction.String(), Bytes: len(s.Raw), OpenMicros: time.Since(begin).Microseconds()}
+		out := control.ScanTest{Reader: s.Reader, Direction: s.Direction.String(), Bytes: len(s.Raw), OpenMicros: time.Since(begin).Microseconds()}
 		if cred != nil {
 			out.Kind = cred.Kind.String()
 		}
@@ -219,7 +126,7 @@ func (c *control) scanTest(w http.ResponseWriter, r *http.Request) {
 }
 
 // cancel gives the scans back to the lane.
-func (c *control) cancel(test chan gate.Scan) {
+func (c *controlServer) cancel(test chan gate.Scan) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.test == test {
@@ -229,7 +136,7 @@ func (c *control) cancel(test chan gate.Scan) {
 
 // tail writes the last records as lines of JSON, and with follow=1 each new
 // one until the client goes.
-func (c *control) tail(w http.ResponseWriter, r *http.Request) {
+func (c *controlServer) tail(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.Atoi(r.FormValue("n"))
 	if err != nil || n < 0 || n > 1000 {
 		http.Error(w, "n is 0 to 1000", http.StatusBadRequest)
@@ -272,8 +179,8 @@ func (c *control) tail(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func line(seq uint64, r gate.Record) JournalLine {
-	l := JournalLine{Sequence: seq, Kind: r.Kind, At: r.At, Clock: r.Clock.String(), Direction: r.Direction.String(),
+func line(seq uint64, r gate.Record) control.JournalLine {
+	l := control.JournalLine{Sequence: seq, Kind: r.Kind, At: r.At, Clock: r.Clock.String(), Direction: r.Direction.String(),
 		Reason: r.Reason, Of: r.Of, Outcome: r.Outcome, Guard: r.Guard, Why: r.GuardReason}
 	if r.Kind == gate.DecisionRecord || r.Kind == gate.ActRecord {
 		l.Verdict = r.Verdict.String()
@@ -282,18 +189,18 @@ func line(seq uint64, r gate.Record) JournalLine {
 }
 
 // Status says how the gate is.
-func (g *Gate) Status() Status {
+func (g *Gate) Status() control.Status {
 	now, quality := g.clock.Now()
 	view := g.lane.Outputs().View
 	at, up, tr := g.journal.State(), g.uploader.State(), g.trust.Status()
 	policy := g.db.Policy()
-	s := Status{
+	s := control.Status{
 		Gate: g.id.Gate, Version: g.opt.Version, Zone: g.cfg.Zone, Started: g.started,
 		Lane: view.State.String(), Reason: string(view.Decision.Reason), FaultCode: view.FaultCode,
 		Time: now, Clock: quality.String(), Policy: policy.Version, Pages: g.Address(),
-		Journal: JournalStatus{Next: at.Next, Acknowledged: at.Acknowledged, Bytes: at.Bytes, Cap: at.Cap, Room: g.journal.Room().String()},
-		Upload:  UploadStatus{Backlog: at.Next - 1 - at.Acknowledged, LastSuccess: up.LastSuccess, LastError: up.LastError, Stop: string(up.Stop)},
-		Trust:   TrustStatus{LastSuccess: tr.LastOK},
+		Journal: control.JournalStatus{Next: at.Next, Acknowledged: at.Acknowledged, Bytes: at.Bytes, Cap: at.Cap, Room: g.journal.Room().String()},
+		Upload:  control.UploadStatus{Backlog: at.Next - 1 - at.Acknowledged, LastSuccess: up.LastSuccess, LastError: up.LastError, Stop: string(up.Stop)},
+		Trust:   control.TrustStatus{LastSuccess: tr.LastOK},
 		Faults:  g.currentFaults(), Counts: g.lane.Counters(),
 	}
 	if tr.LastError != nil {
@@ -301,10 +208,10 @@ func (g *Gate) Status() Status {
 	}
 	for _, info := range g.db.Lists() {
 		l := g.db.Lookup(pass.StatusRef{URI: info.URI})
-		s.Lists = append(s.Lists, ListStatus{URI: info.URI, Sequence: info.Sequence, Issued: info.Issued, Confirmed: l.Confirmed, Freshness: policy.Freshness(l, now).String()})
+		s.Lists = append(s.Lists, control.ListStatus{URI: info.URI, Sequence: info.Sequence, Issued: info.Issued, Confirmed: l.Confirmed, Freshness: policy.Freshness(l, now).String()})
 	}
 	for i := range g.readers {
-		s.Readers = append(s.Readers, ReaderStatus{g.readers[i].name, g.readers[i].link.State()})
+		s.Readers = append(s.Readers, control.ReaderStatus{Name: g.readers[i].name, State: g.readers[i].link.State()})
 	}
 	return s
 }

@@ -1,9 +1,10 @@
-package wire
+// Package version tells which build this is.
+package version
 
 import "runtime/debug"
 
-// Version is the version of this build, from the module and its revision.
-func Version() string {
+// String is the version of this build, from the module and its revision.
+func String() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -1,4 +1,4 @@
-package wire
+package control
 
 import (
 	"context"
@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// ControlClient is gatectl's end of the control socket.
-type ControlClient struct {
+// Client is gatectl's end of the control socket.
+type Client struct {
 	socket string
 	http   *http.Client
 }
 
-// NewControlClient returns a client for the gate behind this socket.
-func NewControlClient(socket string) *ControlClient {
-	return &ControlClient{socket: socket, http: &http.Client{Transport: &http.Transport{
+// NewClient returns a client for the gate behind this socket.
+func NewClient(socket string) *Client {
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", socket)
@@ -27,9 +27,9 @@ func NewControlClient(socket string) *ControlClient {
 }
 
 // Close drops idle connections.
-func (c *ControlClient) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-func (c *ControlClient) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
+func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://gate"+path, nil)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (c *ControlClient) do(ctx context.Context, method, path string) (io.ReadClo
 	return resp.Body, nil
 }
 
-func fetch[T any](ctx context.Context, c *ControlClient, method, path string) (T, error) {
+func fetch[T any](ctx context.Context, c *Client, method, path string) (T, error) {
 	var v T
 	body, err := c.do(ctx, method, path)
 	if err != nil {
@@ -63,18 +63,18 @@ func fetch[T any](ctx context.Context, c *ControlClient, method, path string) (T
 }
 
 // Status asks how the gate is.
-func (c *ControlClient) Status(ctx context.Context) (Status, error) {
+func (c *Client) Status(ctx context.Context) (Status, error) {
 	return fetch[Status](ctx, c, http.MethodGet, "/status")
 }
 
 // ScanTest waits for the next scan.
-func (c *ControlClient) ScanTest(ctx context.Context) (ScanTest, error) {
+func (c *Client) ScanTest(ctx context.Context) (ScanTest, error) {
 	return fetch[ScanTest](ctx, c, http.MethodPost, "/scan-test")
 }
 
 // Journal calls line for the last n records, and with follow for each new one
 // until ctx ends or line fails.
-func (c *ControlClient) Journal(ctx context.Context, n int, follow bool, line func(JournalLine) error) error {
+func (c *Client) Journal(ctx context.Context, n int, follow bool, line func(JournalLine) error) error {
 	path := fmt.Sprintf("/journal?n=%d", n)
 	if follow {
 		path += "&follow=1"

@@ -1,0 +1,101 @@
+package control
+
+import (
+	"time"
+
+	"greengate/gate"
+)
+
+// Status is what gatectl status shows.
+type Status struct {
+	Gate    string    `json:"gate"`
+	Version string    `json:"version"`
+	Zone    string    `json:"zone,omitempty"`
+	Started time.Time `json:"started"`
+	// Lane's state and last reason; FaultCode when it is out of service.
+	Lane      string `json:"lane"`
+	Reason    string `json:"reason,omitempty"`
+	FaultCode string `json:"fault_code,omitempty"`
+	// Time of day and its quality.
+	Time  time.Time `json:"time"`
+	Clock string    `json:"clock"`
+	// Lists held, their confirmation and grade.
+	Lists []ListStatus `json:"lists"`
+	// Policy and Map versions in force.
+	Policy uint64 `json:"policy"`
+	// Readers by name.
+	Readers []ReaderStatus `json:"readers"`
+	Journal JournalStatus  `json:"journal"`
+	Upload  UploadStatus   `json:"upload"`
+	Trust   TrustStatus    `json:"trust"`
+	Faults  []string       `json:"faults,omitempty"`
+	Counts  gate.Counters  `json:"counts"`
+	// Pages is the address of the web pages.
+	Pages string `json:"pages,omitempty"`
+}
+
+// ListStatus is one status list held.
+type ListStatus struct {
+	URI       string    `json:"uri"`
+	Sequence  uint64    `json:"sequence"`
+	Issued    time.Time `json:"issued"`
+	Confirmed time.Time `json:"confirmed"`
+	Freshness string    `json:"freshness"`
+}
+
+// ReaderStatus is one reader.
+type ReaderStatus struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+}
+
+// JournalStatus is where the journal stands.
+type JournalStatus struct {
+	Next         uint64 `json:"next"`
+	Acknowledged uint64 `json:"acknowledged"`
+	Bytes        int64  `json:"bytes"`
+	Cap          int64  `json:"cap"`
+	Room         string `json:"room"`
+}
+
+// UploadStatus is how the upload stands.
+type UploadStatus struct {
+	Backlog     uint64    `json:"backlog"`
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	LastError   string    `json:"last_error,omitempty"`
+	Stop        string    `json:"stop,omitempty"`
+}
+
+// TrustStatus is how the download of lists stands.
+type TrustStatus struct {
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	LastError   string    `json:"last_error,omitempty"`
+}
+
+// ScanTest is what `gatectl scan-test` saw. It never holds the code itself.
+type ScanTest struct {
+	Reader    string `json:"reader"`
+	Direction string `json:"direction"`
+	Bytes     int    `json:"bytes"`
+	// Kind of the code, where its issuer's signature verified.
+	Kind string `json:"kind,omitempty"`
+	// Error is why it does not open, "" where it does.
+	Error string `json:"error,omitempty"`
+	// OpenMicros is how long opening took, in microseconds.
+	OpenMicros int64 `json:"open_us"`
+}
+
+// JournalLine is the clear part of one record.
+type JournalLine struct {
+	Sequence  uint64           `json:"sequence"`
+	Kind      gate.RecordKind  `json:"kind"`
+	At        time.Time        `json:"at"`
+	Clock     string           `json:"clock"`
+	Direction string           `json:"direction"`
+	Verdict   string           `json:"verdict,omitempty"`
+	Reason    gate.Reason      `json:"reason,omitempty"`
+	Of        uint64           `json:"of,omitempty"`
+	Outcome   gate.Outcome     `json:"outcome,omitempty"`
+	Guard     string           `json:"guard,omitempty"`
+	Why       gate.GuardReason `json:"guard_reason,omitempty"`
+}
