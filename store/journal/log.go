@@ -74,7 +74,7 @@ type Room uint8
 const (
 	// RoomNone is the zero value: Append returns ErrFull.
 	RoomNone Room = iota
-	// RoomLow: 90 % of the cap are taken.
+	// RoomLow: 90 % of the cap are taken, or the disk has no room for another segment.
 	RoomLow
 	// RoomEnough is everything else.
 	RoomEnough
@@ -140,6 +140,7 @@ type Log struct {
 	live     bool
 	used     int64 // bytes of cur's file that hold frames
 	reserved int64 // size of the spare's file
+	diskFull bool  // the disk had no room for the segment tried last
 	next     uint64
 	acked    uint64
 	chain    [32]byte
@@ -320,9 +321,9 @@ func (l *Log) restore() error {
 	return nil
 }
 
-// loadSegment reads a segment; whole, or only its beginning. A segment that was
-// appended to is cut behind its last record, which takes away a torn tail and
-// gives back the zeros.
+// loadSegment reads a segment; whole, or only its beginning. One that is read
+// whole and holds records is cut behind the last, which takes away a torn tail
+// and gives back the zeros, and its last record is made durable.
 func (l *Log) loadSegment(id uint64, whole bool) (s segment, c contents, err error) {
 	s.id = id
 	f, err := l.disk.open(segmentName(id))
@@ -349,12 +350,22 @@ func (l *Log) loadSegment(id uint64, whole bool) (s segment, c contents, err err
 		return s, c, fmt.Errorf("segment %d: %w: not of %s", id, ErrGate, l.gate)
 	}
 	s.key, s.first, s.prev = c.key, c.first, c.prev
-	if whole && c.count > 0 && !c.beyond && c.end < s.size {
-		if err := f.truncate(c.end); err != nil {
-			return s, c, fmt.Errorf("cut segment %d: %w", id, err)
+	if whole && c.count > 0 && !c.beyond {
+		// The last record may never have been flushed, or in vain: after a failed
+		// flush the kernel takes its pages for clean. So it is written once more.
+		last := data[c.last:c.end]
+		n, err := f.WriteAt(last, c.last)
+		if err == nil {
+			err = shortWrite(n, len(last))
 		}
-		if err := f.sync(); err != nil {
-			return s, c, fmt.Errorf("cut segment %d: %w", id, err)
+		if err == nil && c.end < s.size {
+			err = f.truncate(c.end)
+		}
+		if err == nil {
+			err = f.sync()
+		}
+		if err != nil {
+			return s, c, fmt.Errorf("end segment %d: %w", id, err)
 		}
 		s.size = c.end
 	}
@@ -530,6 +541,9 @@ func (l *Log) prepare() error {
 			s.err = diskError(s.err)
 			l.log.Warn("journal segment not prepared", "segment", s.id, "error", s.err)
 		}
+		l.mu.Lock()
+		l.diskFull = errors.Is(s.err, ErrFull)
+		l.mu.Unlock()
 	})
 	return nil
 }
@@ -665,13 +679,17 @@ func (l *Log) taken() int64 {
 	return n
 }
 
-// Room returns how much room the cap leaves. It does not wait for the disk.
+// Room returns how much room the cap and, as far as it was tried, the disk
+// leave. It does not wait for the disk.
 func (l *Log) Room() Room {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	free := l.reserved
-	if left := l.cap - l.files(); left >= MinSegmentBytes {
-		free += left
+	var free int64
+	if !l.diskFull {
+		free = l.reserved
+		if left := l.cap - l.files(); left >= MinSegmentBytes {
+			free += left
+		}
 	}
 	if l.live {
 		free += l.segments[len(l.segments)-1].size - l.used
@@ -679,7 +697,7 @@ func (l *Log) Room() Room {
 	switch {
 	case free < maxWrite:
 		return RoomNone
-	case l.taken() >= l.cap/10*9:
+	case l.diskFull || l.taken() >= l.cap/10*9:
 		return RoomLow
 	}
 	return RoomEnough

@@ -441,6 +441,54 @@ func TestFailedAppendGivesItsSequenceToTheNext(t *testing.T) {
 	}
 }
 
+// TestLastRecordIsFlushedAtOpen: a process that was killed between a write and
+// its flush, or in a flush that then failed, leaves a record that only the
+// kernel's memory holds. Before it counts it must be on the disk, also where
+// the start before this one was killed behind cutting the segment.
+func TestLastRecordIsFlushedAtOpen(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, options())
+	add(t, l, 1, 3)
+	shut(t, l)
+	shut(t, open(t, dir, options())) // cuts the zeros off
+	names, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("segments %q, %v", names, err)
+	}
+	before, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var did []string
+	d, o := faulty(dir)
+	d.write = func(name string, off int64, p []byte) (int, error) {
+		if name == filepath.Base(names[0]) {
+			if !bytes.Equal(p, before[off:]) {
+				t.Errorf("wrote %d bytes at %d that are not those of the last record", len(p), off)
+			}
+			did = append(did, "write")
+		}
+		return -1, nil
+	}
+	d.sync = func(name string) error {
+		if name == filepath.Base(names[0]) {
+			did = append(did, "flush")
+		} else if name == cursorName {
+			did = append(did, "cursor")
+		}
+		return nil
+	}
+	l = open(t, dir, o)
+	if want := []string{"write", "flush", "cursor"}; !slices.Equal(did, want) {
+		t.Errorf("at open %q, want %q", did, want)
+	}
+	if got := readAll(t, l); got != 3 {
+		t.Errorf("read up to %d, want 3", got)
+	}
+	d.set(func() { d.write, d.sync = nil, nil })
+	shut(t, l)
+}
+
 func TestInvalidRecordCostsNothing(t *testing.T) {
 	l := open(t, t.TempDir(), options())
 	if _, err := l.Append(gate.Record{}); !errors.Is(err, passage.ErrInvalid) {
@@ -546,6 +594,9 @@ func TestFullDisk(t *testing.T) {
 	if _, err := l.Append(record(n + 1)); !errors.Is(err, ErrFull) {
 		t.Fatalf("once more: %v, want ErrFull", err)
 	}
+	if room := l.Room(); room != RoomNone {
+		t.Errorf("room on a full disk %q, want %q", room, RoomNone)
+	}
 	if got := readAll(t, l); got != n {
 		t.Fatalf("read up to %d, want %d", got, n)
 	}
@@ -553,6 +604,9 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("acknowledging must need no room: %v", err)
 	}
 	add(t, l, n+1, n+20)
+	if room := l.Room(); room != RoomEnough {
+		t.Errorf("room once there is some %q, want %q", room, RoomEnough)
+	}
 	if got := readAll(t, l); got != n+20 {
 		t.Fatalf("read up to %d, want %d", got, n+20)
 	}

@@ -169,8 +169,8 @@ type contents struct {
 	// count of the records, and the head of the chain with the last of them.
 	count uint64
 	chain [32]byte
-	// end of the last whole frame.
-	end int64
+	// end of the last whole frame, and where the write that brought it began.
+	end, last int64
 	// beyond: behind the first frame that is not whole lies another that is.
 	// No cut leaves that, since each record waits for the one before it.
 	beyond bool
@@ -193,7 +193,10 @@ func recoverSegment(id uint64, data []byte) contents {
 			if !ok || e.Seq != c.first+c.count {
 				break
 			}
-			c.count++
+			c.last = c.end
+			if c.count++; c.count == 1 {
+				c.last = headerBytes // together with the begin frame
+			}
 			c.chain = passage.Next(c.chain, e.Clear, e.Sealed)
 			c.end += int64(frameHeader + len(body))
 		}
