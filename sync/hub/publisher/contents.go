@@ -52,7 +52,8 @@ type Version struct {
 	Issued time.Time
 	// Signed names the delegated roles that were signed anew.
 	Signed []string
-	// Lists are the status lists that were written, as they were signed.
+	// Lists are the status lists that were written or got another life, as
+	// they were signed.
 	Lists []statuslist.Info
 }
 

@@ -3,6 +3,7 @@ package publisher
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +46,29 @@ func writeFile(path string, data []byte, perm os.FileMode) (err error) {
 	renamed = true
 	if serr := syncDir(dir); serr != nil {
 		return fmt.Errorf("flush %s: %w", dir, serr)
+	}
+	return nil
+}
+
+// makeDirs makes the folder and those above it that are missing. Each is on disk
+// in the folder above it before anything is written into it: flushing a file
+// says nothing of the folders that lead to it.
+func makeDirs(dir string, perm os.FileMode) error {
+	err := os.Mkdir(dir, perm)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeDirs(filepath.Dir(dir), perm); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, perm)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil // a file of this name shows when something is written into it
+	}
+	if err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(dir)); err != nil {
+		return fmt.Errorf("flush %s: %w", filepath.Dir(dir), err)
 	}
 	return nil
 }

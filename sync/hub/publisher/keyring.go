@@ -88,7 +88,7 @@ func (k keyring) path(role string, n int) string {
 
 // make writes as many new keys as the role has, numbered on from those that are there.
 func (k keyring) make(role string) ([]signer, error) {
-	if err := os.MkdirAll(k.folder(role), 0o700); err != nil {
+	if err := makeDirs(k.folder(role), 0o700); err != nil {
 		return nil, fmt.Errorf("keys of role %s: %w", role, err)
 	}
 	have, err := k.numbers(role)
@@ -191,7 +191,7 @@ func (k keyring) retire(role string, keyIDs []string) error {
 		if slices.Contains(keyIDs, s.id) {
 			continue
 		}
-		if err := os.MkdirAll(retired, 0o700); err != nil {
+		if err := makeDirs(retired, 0o700); err != nil {
 			return fmt.Errorf("retired keys of role %s: %w", role, err)
 		}
 		from := k.path(role, ns[i])

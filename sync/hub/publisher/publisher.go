@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -98,7 +99,7 @@ func Init(keysDir, repoDir string, o Options) (*Publisher, error) {
 			return nil, fmt.Errorf("province %q: want two digits of GB/T 2260", v)
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(repoDir, "metadata"), 0o755); err != nil {
+	if err := makeDirs(filepath.Join(repoDir, "metadata"), 0o755); err != nil {
 		return nil, fmt.Errorf("repository %s: %w", repoDir, err)
 	}
 	unlock, err := p.lock()
@@ -233,7 +234,8 @@ func setDelegationKeys(r *repository, role string, signers []signer) {
 
 // Publish makes the contents visible to all gates at once, or not at all. Only
 // what changed is signed and written: a recolour needs the online keys alone.
-// Roles past half their life are signed anew where their keys are at hand.
+// Roles past half their life are signed anew where their keys are at hand, and
+// lists past half theirs get another.
 func (p *Publisher) Publish(ctx context.Context, c Contents) (Version, error) {
 	unlock, err := p.lock()
 	if err != nil {
@@ -261,11 +263,16 @@ func (p *Publisher) Publish(ctx context.Context, c Contents) (Version, error) {
 		if custom != nil {
 			t.Custom = rawJSON(custom)
 		}
-		if old := r.targets[role].Signed.Targets[path]; old != nil && old.Equal(*t) && custom == nil {
+		old := r.targets[role].Signed.Targets[path]
+		same := old != nil && old.Equal(*t) && custom == nil
+		if same && p.present(path, old) {
 			return
 		}
-		r.targets[role].Signed.Targets[path] = t
 		files[hashed(path, t.Hashes["sha256"].String())] = data
+		if same {
+			return // only the file was lost
+		}
+		r.targets[role].Signed.Targets[path] = t
 		sign[role] = true
 	}
 	if c.Keys != nil {
@@ -333,7 +340,7 @@ func (p *Publisher) Publish(ctx context.Context, c Contents) (Version, error) {
 	if err != nil {
 		return Version{}, err
 	}
-	v.Lists = lists
+	v.Lists = append(lists, v.Lists...)
 	return v, nil
 }
 
@@ -363,7 +370,7 @@ func (p *Publisher) list(r *repository, l List, now time.Time) (statuslist.Info,
 			return statuslist.Info{}, nil, err
 		}
 		same := old.URI == info.URI && old.SHA256 == info.SHA256 && old.Bits == info.Bits
-		if same && old.Expires.Sub(now) > p.options.ListLife/2 {
+		if same && old.Expires.Sub(now) > p.options.ListLife/2 && p.present(path, t) {
 			return old, nil, nil
 		}
 		info.Sequence = old.Sequence + 1
@@ -374,6 +381,46 @@ func (p *Publisher) list(r *repository, l List, now time.Time) (statuslist.Info,
 	}
 	return info, data, nil
 }
+
+// present says whether the target's file is there, as far as its length tells.
+func (p *Publisher) present(path string, t *metadata.TargetFiles) bool {
+	info, err := os.Stat(targetPath(p.dir, path, t))
+	return err == nil && info.Size() == t.Length
+}
+
+// renewLists gives each list that is past half its life another one. Its bits
+// stay those of its issued time. A list that was given an end of its own,
+// sooner than ListLife, keeps it.
+func (p *Publisher) renewLists(r *repository, sign map[string]bool, now time.Time) ([]statuslist.Info, error) {
+	life := p.options.ListLife
+	var renewed []statuslist.Info
+	for role, md := range r.targets {
+		if !online(role) {
+			continue
+		}
+		for path, t := range md.Signed.Targets {
+			info, err := infoOf(path, t)
+			if err != nil {
+				return nil, err
+			}
+			if info.Expires.Sub(now) > life/2 || info.Expires.Sub(info.Issued) < life {
+				continue
+			}
+			info.Sequence, info.Expires = info.Sequence+1, now.Add(life)
+			custom, err := info.Marshal()
+			if err != nil {
+				return nil, fmt.Errorf("list %s: %w", info.URI, err)
+			}
+			t.Custom = rawJSON(custom)
+			sign[role] = true
+			renewed = append(renewed, info)
+		}
+	}
+	slices.SortFunc(renewed, byURI)
+	return renewed, nil
+}
+
+func byURI(a, b statuslist.Info) int { return strings.Compare(a.URI, b.URI) }
 
 func infoOf(path string, t *metadata.TargetFiles) (statuslist.Info, error) {
 	if t.Custom == nil {
@@ -405,12 +452,7 @@ func (p *Publisher) Lists() ([]statuslist.Info, error) {
 			infos = append(infos, info)
 		}
 	}
-	slices.SortFunc(infos, func(a, b statuslist.Info) int {
-		if a.URI < b.URI {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(infos, byURI)
 	return infos, nil
 }
 
@@ -461,6 +503,17 @@ func (p *Publisher) Expiring(now time.Time) ([]Expiring, error) {
 // all it points to.
 func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string][]byte, now time.Time) (Version, error) {
 	o := p.options
+	// Renewed in passing where the keys are at hand. Whatever is wrong with
+	// those that are offline, it does not keep a recolour from the gates;
+	// Expiring tells the operator.
+	if len(r.resign) == 0 && r.root.Signed.Expires.Sub(now) <= o.life(metadata.ROOT)/2 {
+		if signers, err := p.rootSigners(r); err == nil {
+			r.root.Signed.Version++
+			if err := p.writeRoot(r, signers); err != nil {
+				return Version{}, err
+			}
+		}
+	}
 	for role, md := range r.targets {
 		if r.resign[role] {
 			sign[role] = true
@@ -468,17 +521,20 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 		if sign[role] || md.Signed.Expires.Sub(now) > o.life(role)/2 {
 			continue
 		}
-		// Renewed in passing where the keys are at hand; Expiring tells the
-		// operator of the others.
 		keyIDs, threshold, err := r.signers(role)
 		if err != nil {
 			return Version{}, err
 		}
-		if _, err := p.keys.quorumOf(role, keyIDs, threshold); err == nil {
+		switch _, err := p.keys.quorumOf(role, keyIDs, threshold); {
+		case err == nil:
 			sign[role] = true
-		} else if !errors.Is(err, ErrOfflineKeys) {
+		case online(role):
 			return Version{}, err
 		}
+	}
+	renewed, err := p.renewLists(r, sign, now)
+	if err != nil {
+		return Version{}, err
 	}
 
 	type file struct {
@@ -522,7 +578,7 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 
 	for path, data := range files {
 		path = filepath.Join(p.dir, "targets", filepath.FromSlash(path))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := makeDirs(filepath.Dir(path), 0o755); err != nil {
 			return Version{}, fmt.Errorf("publish: %w", err)
 		}
 		if err := writeFile(path, data, 0o644); err != nil {
@@ -545,6 +601,7 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 		Roles:     map[string]int64{},
 		Issued:    now,
 		Signed:    signed,
+		Lists:     renewed,
 	}
 	for role, md := range r.targets {
 		if role != metadata.TARGETS {

@@ -413,3 +413,126 @@ func TestRenewal(t *testing.T) {
 		t.Errorf("after Renew due are %+v, error %v", due, err)
 	}
 }
+
+// Whoever publishes names only the lists that changed; one that nobody
+// recolours must not run out under the gates that have yet to fetch it.
+func TestUnchangedListsAreRenewed(t *testing.T) {
+	d := newDesk(t, "33")
+	first := d.publish(Contents{Lists: []List{list("https://h.example/3301/0", 2)}}).Lists[0]
+	for day := range 40 {
+		d.now = d.now.Add(24 * time.Hour)
+		v, err := d.Heartbeat(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		infos, err := d.Lists()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := infos[0].Expires.Sub(d.now); left < 15*24*time.Hour {
+			t.Fatalf("day %d: the list has %s left, want half its life", day+1, left)
+		}
+		if len(v.Lists) > 0 && v.Lists[0] != infos[0] {
+			t.Errorf("day %d: published %+v, visible is %+v", day+1, v.Lists[0], infos[0])
+		}
+	}
+	infos, err := d.Lists()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The bits are those of the first publish, so codes issued since are newer than they.
+	if i := infos[0]; !i.Issued.Equal(first.Issued) || i.SHA256 != first.SHA256 || i.Sequence != first.Sequence+2 {
+		t.Errorf("after 40 days %+v, want the bits and time of %+v, two sequences on", i, first)
+	}
+}
+
+// What the disk lost is written again when it is named, though it did not change.
+func TestLostTargetIsWrittenAgain(t *testing.T) {
+	d := newDesk(t, "33")
+	keys := issuer(t)
+	all := Contents{Keys: keys, Lists: []List{list("https://h.example/3301/0", 2)}}
+	d.publish(all)
+	for _, f := range d.files() {
+		if strings.HasPrefix(f, "targets/keys/") {
+			if err := os.Truncate(filepath.Join(d.repo, f), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(d.repo, "targets", "status")); err != nil {
+		t.Fatal(err)
+	}
+	d.publish(all)
+	r, err := loadRepository(d.repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for role, md := range r.targets {
+		for path, target := range md.Signed.Targets {
+			data, err := os.ReadFile(targetPath(d.repo, path, target))
+			if err != nil {
+				t.Errorf("role %s: %v", role, err)
+			} else if err := target.VerifyLengthHashes(data); err != nil {
+				t.Errorf("role %s, target %s: %v", role, path, err)
+			}
+		}
+	}
+}
+
+// An old generation that the disk lost is no reason to call a publish failed.
+func TestLostOldGeneration(t *testing.T) {
+	d := newDesk(t, "33")
+	d.publish(Contents{Lists: []List{list("https://h.example/3301/0", 0)}})
+	d.publish(Contents{Lists: []List{list("https://h.example/3301/0", 1)}})
+	if err := os.Remove(metadataPath(d.repo, "status-33", 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(metadataPath(d.repo, "snapshot", 2), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if v := d.publish(Contents{Lists: []List{list("https://h.example/3301/0", 3)}}); v.Snapshot != 4 {
+		t.Errorf("snapshot %d, want 4", v.Snapshot)
+	}
+}
+
+// Who brings the offline folder back for one publish has renewed all that is
+// due, root too; a key file that does not read stops no recolour meanwhile.
+func TestOfflineRolesAreRenewedInPassing(t *testing.T) {
+	d := newDesk(t, "33")
+	d.now = d.now.Add(200 * 24 * time.Hour)
+	offline := filepath.Join(d.keys, "offline")
+	if err := os.Rename(offline, offline+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(offline, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(offline, "keys-1.pem"), []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.publish(Contents{Lists: []List{list("https://h.example/3301/0", 3)}})
+	due, err := d.Expiring(d.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(due) != 4 {
+		t.Errorf("without the offline keys due are %+v, want root, targets, keys and policy", due)
+	}
+
+	if err := os.RemoveAll(offline); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(offline+"-away", offline); err != nil {
+		t.Fatal(err)
+	}
+	v := d.publish(Contents{})
+	if due, err = d.Expiring(d.now); err != nil || len(due) != 0 {
+		t.Errorf("with the offline keys due are %+v, error %v", due, err)
+	}
+	if v.Root != 2 {
+		t.Errorf("root %d, want 2", v.Root)
+	}
+	if v = d.publish(Contents{}); v.Root != 2 {
+		t.Errorf("a publish later root is %d, want 2 still", v.Root)
+	}
+}

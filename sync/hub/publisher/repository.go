@@ -217,34 +217,35 @@ func (r *repository) signers(role string) (keyIDs []string, threshold int, err e
 }
 
 // sweep removes what no retained snapshot points to: generations older than
-// keep snapshots, and what a cut publish left.
+// keep snapshots, and what a cut publish left. An old generation of which the
+// disk has lost something serves nobody, and what is left of it goes too.
 func (r *repository) sweep(dir string, keep int64) error {
 	wanted := map[string]bool{timestampPath(dir): true}
-	seen := map[string]bool{}
-	for v := r.snapshot.Signed.Version; v > 0 && v > r.snapshot.Signed.Version-keep; v-- {
+	want := func(role string, version int64, md *metadata.Metadata[metadata.TargetsType]) {
+		wanted[metadataPath(dir, role, version)] = true
+		for name, t := range md.Signed.Targets {
+			wanted[targetPath(dir, name, t)] = true
+		}
+	}
+	wanted[metadataPath(dir, metadata.SNAPSHOT, r.snapshot.Signed.Version)] = true
+	for role, md := range r.targets {
+		want(role, md.Signed.Version, md)
+	}
+	for v := r.snapshot.Signed.Version - 1; v > 0 && v > r.snapshot.Signed.Version-keep; v-- {
 		path := metadataPath(dir, metadata.SNAPSHOT, v)
 		old, err := metadata.Snapshot().FromFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
 		if err != nil {
-			return damaged(path, err)
+			continue
 		}
 		wanted[path] = true
 		for name, meta := range old.Signed.Meta {
 			role := strings.TrimSuffix(name, ".json")
 			path := metadataPath(dir, role, meta.Version)
-			if seen[path] {
+			if wanted[path] {
 				continue
 			}
-			seen[path] = true
-			md, err := metadata.Targets().FromFile(path)
-			if err != nil {
-				return damaged(path, err)
-			}
-			wanted[path] = true
-			for name, t := range md.Signed.Targets {
-				wanted[targetPath(dir, name, t)] = true
+			if md, err := metadata.Targets().FromFile(path); err == nil {
+				want(role, meta.Version, md)
 			}
 		}
 	}
