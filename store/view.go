@@ -56,18 +56,21 @@ func (db *DB) KeyVersion() uint64 { return db.view.Load().keyVersion }
 func (db *DB) Keys(kid []byte) []pass.Key { return db.view.Load().keys.Keys(kid) }
 
 // Lookup finds a code's entry in its status list, in memory.
-func (db *DB) Lookup(ref pass.StatusRef) gate.Listing {
+func (db *DB) Lookup(ref pass.StatusRef) (g gate.Listing) {
 	l := db.view.Load().lists[ref.URI]
 	if l == nil {
-		return gate.Listing{}
+		return g
 	}
-	g := gate.Listing{Found: true, Sequence: l.info.Sequence, Issued: l.info.Issued, Confirmed: l.confirmed}
+	g.Found, g.Sequence, g.Issued, g.Confirmed = true, l.info.Sequence, l.info.Issued, l.confirmed
 	if i := ref.Index / 4; i < uint64(len(l.raw)) {
-		g.InBounds = true
-		g.Status = gate.StatusOf(l.raw[i] >> (ref.Index % 4 * 2) & 3)
+		g.InBounds, g.Status = true, statuses[l.raw[i]>>(ref.Index%4*2)&3]
 	}
 	return g
 }
+
+// statuses are what the entries of a list mean, as a table: colours come in no
+// order that a processor could guess a branch from.
+var statuses = [4]gate.Status{gate.StatusOf(0), gate.StatusOf(1), gate.StatusOf(2), gate.StatusOf(3)}
 
 // Lists describes the lists held, by URI.
 func (db *DB) Lists() []statuslist.Info {
