@@ -287,10 +287,12 @@ func (i *Identity) Since() (time.Time, error) {
 // authority and name the host that was dialled: the hosts of HubURL and
 // ListsURL, when those are IP addresses. now is [gate.Clock]'s Now.
 //
-// A gate without a clock chip may boot in 1970. While the clock is unset or
-// only at its floor, the time for the check is the latest of now, the start of
-// the gate's own certificate and the start of the hub's: that a certificate is
-// not valid *yet* cannot be judged by such a clock, that it expired can.
+// A gate without a clock chip may boot in 1970, one with a bad chip in 2099.
+// While the clock is at its floor, the time for the check is the latest of now
+// and the starts of the gate's own certificate, the authority's and the hub's:
+// that a certificate is not valid *yet* cannot be judged by such a clock, that
+// it expired can. While it is unset, now is not asked: a gate that refused its
+// hub by such a clock would never be told the time.
 func (i *Identity) TLSConfig(now func() (time.Time, gate.ClockQuality)) (*tls.Config, error) {
 	p, err := i.parse()
 	if err != nil {
@@ -329,6 +331,9 @@ func (i *Identity) TLSConfig(now func() (time.Time, gate.ClockQuality)) (*tls.Co
 			leaf := s.PeerCertificates[0]
 			at, quality := now()
 			if quality < gate.ClockNetwork {
+				if quality == gate.ClockUnset {
+					at = time.Time{}
+				}
 				for _, t := range []time.Time{earliest, p.ca.NotBefore, leaf.NotBefore} {
 					if at.Before(t) {
 						at = t

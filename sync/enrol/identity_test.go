@@ -203,7 +203,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-// TestClockOfTLS: a gate in 1970 reaches its hub; an expired or foreign hub is refused.
+// TestClockOfTLS: a gate in 1970 or 2099 reaches its hub; an expired or foreign hub is refused.
 func TestClockOfTLS(t *testing.T) {
 	a := newAuthority(t)
 	id := a.identity()
@@ -220,6 +220,9 @@ func TestClockOfTLS(t *testing.T) {
 	}{
 		{"good clock", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockConfirmed, true},
 		{"1970", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, true},
+		{"2099, never set", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(4070908800, 0), gate.ClockUnset, true},
+		{"2099 by a good clock", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(4070908800, 0), gate.ClockNetwork, false},
+		{"expired in 2099, never set", made.Add(-year), made.Add(-time.Hour), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(4070908800, 0), gate.ClockUnset, false},
 		{"1970 by a good clock", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockNetwork, false},
 		{"hub renewed after the floor", made.Add(year / 2), made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockFloor, true},
 		{"hub of tomorrow, good clock", made.Add(year / 2), made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockNetwork, false},
