@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"greengate/gate"
+	"greengate/pass/statuslist"
 )
 
 // Clock tells the time of day and how far to trust it; *gate.WallClock is one.
@@ -83,10 +84,22 @@ type Client struct {
 	latest []byte
 	// current are the lists that are held as the newest timestamp has them.
 	current []string
+	// failed are the lists that were fetched and could not be used.
+	failed map[string]failedList
 
 	mu     sync.Mutex
 	wanted map[string]bool
+	// absent are the wanted lists that did not come, with when.
+	absent map[string]time.Time
 	status Status
+}
+
+// failedList is a list that was fetched, and refused by its checks or the store.
+type failedList struct {
+	info  statuslist.Info
+	err   error
+	times int
+	at    time.Time
 }
 
 // Status is how the last runs went.
@@ -119,7 +132,8 @@ func New(c Config) (*Client, error) {
 	if _, err := newWorkflow(c.Fetcher, c.Limits, c.Root, time.Time{}); err != nil {
 		return nil, err
 	}
-	return &Client{config: c, kick: make(chan struct{}, 1), wanted: map[string]bool{}}, nil
+	return &Client{config: c, kick: make(chan struct{}, 1), failed: map[string]failedList{},
+		wanted: map[string]bool{}, absent: map[string]time.Time{}}, nil
 }
 
 func digits(s string) bool {
@@ -132,14 +146,16 @@ func digits(s string) bool {
 }
 
 // Want asks for a list that is not held, at once. Asking again for the same
-// costs nothing; a list that the authority does not publish is forgotten.
+// costs nothing: one that did not come is for the next poll to try, and a list
+// that the authority does not publish is forgotten.
 func (c *Client) Want(uri string) error {
 	if _, _, err := pathOf(uri); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	full := len(c.wanted) >= maxWanted
-	already := c.wanted[uri]
+	at, tried := c.absent[uri]
+	already := c.wanted[uri] || tried && time.Since(at) < c.config.Every
 	if !full {
 		c.wanted[uri] = true
 	}

@@ -167,6 +167,12 @@ func (r *run) lists(ctx context.Context, targets described, role string, md desc
 			fail(path, err)
 			continue
 		}
+		if held, ok := r.held[info.URI]; !ok || !sameInfo(held, info) {
+			if err := r.resting(info); err != nil {
+				fail(info.URI, err)
+				continue
+			}
+		}
 		if err := r.list(ctx, role, info, path, t, rotated); err != nil {
 			if errors.Is(err, ErrStore) {
 				return err
@@ -255,6 +261,7 @@ func (r *run) list(ctx context.Context, role string, info statuslist.Info, path 
 	if err != nil {
 		return err
 	}
+	r.fetched = append(r.fetched, info)
 	l, err := statuslist.ParseCBOR(data, info.Size)
 	if errors.Is(err, statuslist.ErrSize) {
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)

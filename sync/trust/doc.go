@@ -28,6 +28,13 @@
 // Targets delegates these paths, and the client holds to them whatever targets
 // says. So a stolen online key recolours its own province and nothing else.
 //
+// # What does not come
+//
+// A list that is absent is asked for at once when somebody stands at the gate
+// with a code of it, and no more than once in a poll after that. A list that was
+// fetched and then refused, by its checks or for want of room, is fetched again
+// at the next poll, and ever more rarely after that.
+//
 // # Time
 //
 // One run has one reference time: the clock's, or the last signed time where

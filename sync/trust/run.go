@@ -32,6 +32,8 @@ type run struct {
 	current []string
 	// fresh are those among them that this run brought in.
 	fresh []string
+	// fetched are the lists whose files this run fetched.
+	fetched []statuslist.Info
 
 	// queue holds what the next transaction does, in order; at most one list's
 	// bytes are in it.
@@ -74,12 +76,17 @@ func (c *Client) Once(ctx context.Context) (Report, error) {
 		err = r.report.err()
 	}
 	c.complete = err == nil
+	r.noteFailed()
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	maps.DeleteFunc(c.absent, func(_ string, at time.Time) bool { return time.Since(at) >= c.config.Every })
 	for _, uri := range r.wants {
 		// One that failed is asked for again by whoever stands at the gate.
 		delete(c.wanted, uri)
+		if !slices.Contains(r.current, uri) {
+			c.absent[uri] = time.Now()
+		}
 	}
 	previous := c.status.LastError
 	c.status.LastTry, c.status.LastError, c.status.Report = now, err, r.report
@@ -409,6 +416,47 @@ func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.T
 		}
 	}
 	return r.flush()
+}
+
+// resting returns why the list failed before, while it is too soon to fetch the
+// same once more: a list that there is no room for would else come over the
+// line with every poll.
+func (c *Client) resting(info statuslist.Info) error {
+	f, ok := c.failed[info.URI]
+	if !ok || !sameInfo(f.info, info) || time.Since(f.at) >= f.wait(c.config.Every) {
+		return nil
+	}
+	return f.err
+}
+
+// wait is the time until the list is fetched again: the first failure is tried
+// again at the next poll, and each one after it waits twice as long.
+func (f failedList) wait(every time.Duration) time.Duration {
+	if f.times < 2 {
+		return 0
+	}
+	wait := every
+	for range f.times - 1 {
+		wait = min(2*wait, longestWait)
+	}
+	return max(wait, every)
+}
+
+// noteFailed remembers the lists that were fetched for nothing.
+func (r *run) noteFailed() {
+	for _, info := range r.fetched {
+		i := slices.IndexFunc(r.report.Failures, func(f Failure) bool { return f.What == info.URI })
+		if i < 0 {
+			delete(r.failed, info.URI)
+			continue
+		}
+		f := r.failed[info.URI]
+		if !sameInfo(f.info, info) {
+			f = failedList{info: info}
+		}
+		f.err, f.times, f.at = r.report.Failures[i].Err, f.times+1, time.Now()
+		r.failed[info.URI] = f
+	}
 }
 
 func (r *run) fail(role, what string, err error) {

@@ -156,3 +156,74 @@ func TestRunIsKicked(t *testing.T) {
 		}
 	})
 }
+
+// A genuine code of a list that nobody publishes, or of a hub that does not
+// answer, asks at once, and after that no more than the polls do, however many
+// people come with such codes.
+func TestAbsentListIsNotAskedForByEachScan(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDevice(t, nation(t), "33")
+			bubble(d)
+			d.server.hostile = func(path string) ([]byte, error) {
+				if !answers {
+					return nil, fmt.Errorf("file %s: %w", path, ErrUnavailable)
+				}
+				return nil, nil
+			}
+			at := polls(t, d, 10*time.Minute, func() {
+				for range 190 {
+					<-time.After(3 * time.Second)
+					if err := d.Want("https://h.example/4401/77"); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			if len(at) < 2 || at[1] != 3*time.Second {
+				t.Errorf("answers %v: polled at %v, want a run at once at 3 s", answers, at)
+			}
+			if len(at) > 13 {
+				t.Errorf("answers %v: %d runs in ten minutes, want about one a minute: %v", answers, len(at), at)
+			}
+		})
+	}
+}
+
+// A list that there is no room for is not fetched with every poll: that would
+// be a city's list each minute over a telephone's line.
+func TestListWithoutRoomIsFetchedEverMoreRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDevice(t, nation(t), "33")
+		bubble(d)
+		d.store.refuse = ningbo
+		var fetched []time.Duration
+		begin := time.Now()
+		d.server.hostile = func(path string) ([]byte, error) {
+			if strings.HasPrefix(path, "targets/status/3302/") {
+				fetched = append(fetched, time.Since(begin))
+			}
+			if time.Since(begin) > 90*time.Minute {
+				d.store.refuse = ""
+			}
+			return nil, nil
+		}
+		at := polls(t, d, 2*time.Hour, func() {
+			<-time.After(89 * time.Minute)
+			if f := d.Status().Report.Failures; len(f) != 1 || f[0].What != ningbo || !errors.Is(f[0].Err, ErrStore) {
+				t.Errorf("failures %+v, want %s all the time", f, ningbo)
+			}
+			<-time.After(13 * time.Minute)
+			synctest.Wait()
+			if _, ok := d.store.lists[ningbo]; !ok {
+				t.Error("there is room for 12 minutes and the list is not there")
+			}
+		})
+		if len(at) < 100 {
+			t.Errorf("%d polls in two hours, want about 120", len(at))
+		}
+		if len(fetched) > 15 || len(fetched) < 8 {
+			t.Errorf("fetched %d times, want about a dozen: %v", len(fetched), fetched)
+		}
+		d.mustBeCurrent()
+	})
+}
