@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -81,12 +82,14 @@ type Gate struct {
 	control  *controlServer
 	readers  []reader
 	started  time.Time
+	first    sync.Once
+	shown    chan struct{} // closed at the first view
 }
 
 // Open puts a gate together. Nothing moves before Run; the hardware was made
 // safe when it was opened. On an error everything opened here is closed again.
 func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
-	g := &Gate{cfg: cfg, opt: opt, log: opt.Log, hardware: hw, started: opt.Now()}
+	g := &Gate{cfg: cfg, opt: opt, log: opt.Log, hardware: hw, started: opt.Now(), shown: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())
@@ -221,6 +224,7 @@ type faces Gate
 // Show implements gate.Screen; it does not block.
 func (f *faces) Show(v gate.View) {
 	g := (*Gate)(f)
+	g.first.Do(func() { close(g.shown) })
 	if g.web != nil {
 		g.web.Show(v)
 	}
@@ -264,18 +268,23 @@ func (g *Gate) Address() string {
 func (g *Gate) Lane() *gate.Lane { return g.lane }
 
 // Run runs everything until ctx ends, and leaves the lane locked. ready is
-// called once the lane runs. Lists, upload, pages and readers that fail do not
-// stop the lane; the lane and its contacts do stop the rest.
+// called once the lane has shown its first view, which may be a fault: a gate
+// with a full journal must live to empty it. Lists, upload, pages and readers
+// that fail do not stop the lane; the lane and its contacts do stop the rest.
 func (g *Gate) Run(ctx context.Context, ready func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return stopped(ctx, "lane", g.lane.Run(ctx)) })
 	if g.hardware.Panel != nil {
 		group.Go(func() error { return stopped(ctx, "contacts", g.hardware.Panel.Run(ctx, g.lane.Input)) })
 	}
-	group.Go(func() error { return stopped(ctx, "control socket", g.control.serve(ctx)) })
-	if g.web != nil {
-		group.Go(func() error { return stopped(ctx, "pages", g.web.Serve(ctx, g.listener)) })
-	}
+	group.Go(func() error {
+		select {
+		case <-g.shown:
+			ready()
+		case <-ctx.Done():
+		}
+		return nil
+	})
 	aside := func(name string, run func(context.Context) error) {
 		group.Go(func() error {
 			if err := stopped(ctx, name, run(ctx)); err != nil {
@@ -288,13 +297,16 @@ func (g *Gate) Run(ctx context.Context, ready func()) error {
 		r := &g.readers[i]
 		aside("reader "+r.name, func(ctx context.Context) error { return r.source.Run(ctx, g.control.tap(g.lane.Scan)) })
 	}
+	aside("control socket", g.control.serve)
+	if g.web != nil {
+		aside("pages", func(ctx context.Context) error { return g.web.Serve(ctx, g.listener) })
+	}
 	if g.opt.Terminal != nil {
 		aside("terminal", g.opt.Terminal.Run)
 	}
 	aside("lists", g.trust.Run)
 	aside("upload", g.uploader.Run)
 	aside("journal watch", g.watchJournal)
-	ready()
 	return group.Wait()
 }
 

@@ -110,7 +110,7 @@ func TestStopWhileReleased(t *testing.T) {
 func TestFullJournal(t *testing.T) {
 	r := newRig(t)
 	r.config += "[journal]\ncap_mib = 4\n"
-	green := r.issue("green")
+	green, another := r.issue("green"), r.issue("green")
 	r.publish()
 	r.start()
 	r.ready()
@@ -147,7 +147,7 @@ func TestFullJournal(t *testing.T) {
 		}
 		return nil
 	})
-	r.scan(green)
+	r.scan(another)
 	r.untilState(gate.Released)
 	if v := r.atHub(); !v.OK() || v.Records <= written {
 		t.Errorf("at the hub: %+v, written were %d", v, written)

@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"greengate/gate"
@@ -97,12 +99,70 @@ func OpenHardware(c Config, log *slog.Logger) (hw Hardware, close func() error, 
 		log.Warn("no [gpio]: this gate shows verdicts and opens nothing")
 	}
 	if t := c.Thermometer; t != nil {
-		sensor, err := gpio.OpenThermometer(t.SensorConfig(), log)
-		if err != nil {
-			return hw, close, err
+		sensor := &thermometer{open: func() (sensor, error) { return gpio.OpenThermometer(t.SensorConfig(), log) }}
+		if err := sensor.try(); err != nil {
+			log.Error("thermometer not there; people are held until it is", "error", err)
 		}
 		closers = append(closers, sensor.Close)
 		hw.Thermometer = sensor
 	}
 	return hw, close, nil
+}
+
+// sensor is a thermometer that was opened.
+type sensor interface {
+	gate.Thermometer
+	Close() error
+}
+
+// thermometer opens its sensor when it is asked and has none: a bus that is
+// missing at the start holds people, and does not keep the gate from starting.
+type thermometer struct {
+	open func() (sensor, error)
+
+	mu     sync.Mutex
+	sensor sensor
+	closed bool
+}
+
+// try opens the sensor unless it is open.
+func (t *thermometer) try() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sensor != nil || t.closed {
+		return nil
+	}
+	s, err := t.open()
+	if err != nil {
+		return fmt.Errorf("%w: %w", gate.ErrThermometer, err)
+	}
+	t.sensor = s
+	return nil
+}
+
+// Measure implements gate.Thermometer.
+func (t *thermometer) Measure(ctx context.Context) (gate.Reading, error) {
+	if err := t.try(); err != nil {
+		return gate.Reading{}, err
+	}
+	t.mu.Lock()
+	s := t.sensor
+	t.mu.Unlock()
+	if s == nil {
+		return gate.Reading{}, fmt.Errorf("%w: closed", gate.ErrThermometer)
+	}
+	return s.Measure(ctx)
+}
+
+// Close gives the bus back.
+func (t *thermometer) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	if t.sensor == nil {
+		return nil
+	}
+	s := t.sensor
+	t.sensor = nil
+	return s.Close()
 }
