@@ -110,7 +110,7 @@ var labels = []string{
 	"lists", "clock", "backlog", "hub", "hub-connected", "hub-away", "hub-never", "journal", "readers",
 	"recent", "none-yet", "guard", "pin", "pin-wrong", "pin-locked", "log-in", "log-out", "logged-out", "admit", "refuse",
 	"pass", "pass-help", "why", "confirm", "cancel", "done", "too-late", "failed", "held-no-admit", "not-allowed", "nothing-held",
-	"temperature", "fault", "offline", "offline-next", "delete", "busy", "entry", "exit",
+	"temperature", "fault", "offline", "offline-next", "offline-guard", "delete", "busy", "entry", "exit",
 }
 
 // lacks lists the words that are missing, as "reasons.valid".

@@ -224,3 +224,25 @@ func TestAlarm(t *testing.T) {
 		}
 	}
 }
+
+// Figures belong to the policy: a table that says "within 20 seconds" is wrong
+// at the first gate whose policy says 60. The count-down shows them.
+func TestWordsNameNoFigures(t *testing.T) {
+	for _, tag := range Languages() {
+		w, err := Load(tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(where string, word Word) {
+			if text := word.Headline + " " + word.Next; strings.ContainsAny(text, "0123456789秒") || strings.Contains(text, "second") {
+				t.Errorf("%s: %s says %q", tag, where, text)
+			}
+		}
+		for state, word := range w.States {
+			check(state, word)
+		}
+		for reason, word := range w.Reasons {
+			check(string(reason), word)
+		}
+	}
+}

@@ -22,7 +22,7 @@ import (
 var assets embed.FS
 
 // messages are the labels that the guard's page shows when something happened.
-var messages = []string{"pin-wrong", "pin-locked", "logged-out", "busy", "done", "too-late", "failed", "held-no-admit", "not-allowed", "offline", "offline-next"}
+var messages = []string{"pin-wrong", "pin-locked", "logged-out", "busy", "done", "too-late", "failed", "held-no-admit", "not-allowed", "offline", "offline-guard"}
 
 // page is something served as it is.
 type page struct {
@@ -174,6 +174,6 @@ func (s *Server) ourHost(hostport string) bool {
 	if err != nil {
 		host = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
 	}
-	host = strings.ToLower(host)
-	return loopback(host) || slices.Contains(s.cfg.Hosts, host)
+	return loopback(strings.ToLower(host)) ||
+		slices.ContainsFunc(s.cfg.Hosts, func(ours string) bool { return strings.EqualFold(ours, host) })
 }

@@ -170,9 +170,9 @@ func TestMethods(t *testing.T) {
 
 func TestHosts(t *testing.T) {
 	d := newDesk(t)
-	d.server.cfg.Hosts = []string{"gate-3.local"}
+	d.server.cfg.Hosts = []string{"Gate-3.local"}
 	for host, want := range map[string]int{
-		"127.0.0.1:8080": 200, "localhost": 200, "LOCALHOST:80": 200, "[::1]:8080": 200, "127.8.8.8": 200, "gate-3.local:8443": 200,
+		"127.0.0.1:8080": 200, "localhost": 200, "LOCALHOST:80": 200, "[::1]:8080": 200, "127.8.8.8": 200, "gate-3.local:8443": 200, "GATE-3.LOCAL": 200,
 		"evil.example": 421, "127.0.0.1.evil.example": 421, "": 421, "192.168.1.7:8080": 421, "localhost.evil.example:8080": 421, "0.0.0.0": 421,
 	} {
 		got := d.ask("GET", "/", "", func(r *http.Request) { r.Host = host }).StatusCode

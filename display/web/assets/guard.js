@@ -3,15 +3,22 @@ import { follow, say } from "./live.js";
 import { play } from "./sound.js";
 
 const by = id => document.getElementById(id);
+const passing = by("passing"), passForm = passing.querySelector("form");
 // A hold that has just come up takes no tap for so long, in milliseconds: the
 // finger was on its way to something else.
 const settle = 600;
+// A request that is not answered in this time, in milliseconds, has failed: the
+// gate gives the lane five seconds. Left open, it could bring a release to the
+// gate long after the guard looked away.
+const answerWithin = 8000;
+// How long the news that an act was taken stands, in milliseconds.
+const said = 5000;
 
 let view = null, stop = null, ends = 0, shownAt = 0, taken = false;
 
 async function post(path, body = {}) {
   try {
-    const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal: AbortSignal.timeout(answerWithin) });
     return { status: response.status, ...await response.json() };
   } catch {
     return { status: 0, message: "failed" };
@@ -22,11 +29,12 @@ let waiting;
 
 // tell shows one of the page's messages, with the seconds to wait running down.
 function tell(element, name, good = false, wait = 0) {
-  clearInterval(waiting);
+  clearTimeout(waiting); // an interval too: the two share their numbers
   const line = name && by("messages").content.querySelector(`[data-message="${CSS.escape(name)}"]`);
   element.replaceChildren(...(line ? line.cloneNode(true).childNodes : []));
   element.dataset.message = name ?? "";
   element.toggleAttribute("data-good", good);
+  if (good) waiting = setTimeout(() => tell(element, ""), said);
   if (wait > 0) {
     const until = performance.now() + wait * 1000, seconds = document.createElement("b");
     element.append(seconds);
@@ -74,7 +82,7 @@ function leave(message) {
   stop?.();
   stop = null;
   view = null;
-  if (by("passing").open) by("passing").close();
+  if (passing.open) passing.close();
   for (const id of ["desk", "who", "logout"]) by(id).hidden = true;
   // Nothing of what was on the desk stays in the page.
   for (const id of ["headline", "next", "facts", "recent", "strip", "faults", "guard"]) by(id).replaceChildren();
@@ -146,7 +154,7 @@ function draw(next) {
   by("facts").replaceChildren(...facts);
 
   const waits = guard.may_admit || guard.may_refuse;
-  by("nothing").hidden = waits;
+  by("nothing").hidden = waits || view.state === "offline"; // that is not known then
   by("resolve-fields").hidden = !waits;
   if (news) {
     shownAt = performance.now();
@@ -165,9 +173,11 @@ function lost() {
   const words = name => Array.from(by("messages").content.querySelector(`[data-message="${name}"]`).children, e => e.textContent);
   draw({
     state: "offline", ground: "out", shape: "out", count: "", total_ms: 0, left_ms: 0,
-    headline: words("offline"), next: words("offline-next"), since: "", guard: {},
+    headline: words("offline"), next: words("offline-guard"), since: "", guard: {},
   });
   view = null;
+  if (passing.open) passing.close();
+  choose();
 }
 
 function count() {
@@ -183,6 +193,7 @@ setInterval(count, 100);
 const chosen = (form, name) => new FormData(form).get(name);
 
 function choose() {
+  by("pass").disabled = !view;
   const reason = chosen(by("resolve"), "reason");
   const ready = Boolean(view && reason && !taken);
   by("admit").disabled = !ready || !view.guard.may_admit || reason === "sent-away";
@@ -209,7 +220,6 @@ function done(answer) {
   choose();
 }
 
-const passing = by("passing"), passForm = passing.querySelector("form");
 by("pass").addEventListener("click", () => { passForm.reset(); by("pass-confirm").disabled = true; passing.showModal(); });
 passForm.addEventListener("change", () => { by("pass-confirm").disabled = !chosen(passForm, "pass-reason"); });
 by("pass-confirm").addEventListener("click", async () => {

@@ -37,10 +37,15 @@ function fit() {
     const width = span.getBoundingClientRect().width;
     if (width > room) span.style.fontSize = parseFloat(getComputedStyle(span).fontSize) * room / width * 0.99 + "px";
   }
-  const main = document.querySelector("main"), section = document.querySelector("section");
+  const main = document.querySelector("main"), figure = by("figure"), section = document.querySelector("section");
   for (const span of by("next").children) span.style.fontSize = "";
   const pad = parseFloat(getComputedStyle(main).paddingTop) * 2;
-  for (let tries = 0; tries < 8 && section.offsetHeight > main.clientHeight - pad; tries++) {
+  // On a panel on its side the figure stands above the words.
+  const height = () => {
+    const [a, b] = [figure, section].map(e => e.getBoundingClientRect());
+    return Math.max(a.bottom, b.bottom) - Math.min(a.top, b.top);
+  };
+  for (let tries = 0; tries < 8 && height() > main.clientHeight - pad; tries++) {
     for (const span of by("next").children) span.style.fontSize = parseFloat(getComputedStyle(span).fontSize) * 0.93 + "px";
   }
 }
