@@ -44,7 +44,8 @@ type Facts struct {
 	Permit        *pass.Credential
 	PermitErr     error
 	PermitListing Listing
-	// Zone is the zone this gate opens, "" where it has none.
+	// Zone is the zone this gate opens, "" where it has none and so never
+	// asks for a permit.
 	Zone string
 	// Thermometer, and the readings taken so far for this person, oldest first.
 	Thermometer ThermometerState

