@@ -90,23 +90,32 @@ func (c *WallClock) confirmed(t time.Time) bool {
 func (c *WallClock) Floor(signed time.Time) {
 	t := c.now()
 	synchronised := c.synchronised()
+	signed = signed.Round(0)
+	if floor, news := c.raise(t, signed, synchronised); news {
+		c.log.Warn("signed time leaps too far to be believed yet", "signed", signed, "floor", floor)
+	}
+}
+
+// raise does what Floor says; news is a leap that now waits. Nothing is logged
+// with the lock held: the lane asks this clock, and a log may hang.
+func (c *WallClock) raise(t, signed time.Time, synchronised bool) (floor time.Time, news bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	signed = signed.Round(0)
 	if !signed.After(c.floor) {
-		return
+		return c.floor, false
 	}
 	if !c.floor.IsZero() && signed.After(c.floor.Add(maxLeap)) && !c.agrees(t, signed, synchronised) {
-		if signed.After(c.pending) {
-			c.log.Warn("signed time leaps too far to be believed yet", "signed", signed, "floor", c.floor)
+		news = signed.After(c.pending)
+		if news {
 			c.pending = signed
 		}
-		return
+		return c.floor, news
 	}
 	c.floor = signed
 	if !c.pending.After(signed) {
 		c.pending = time.Time{}
 	}
+	return c.floor, false
 }
 
 // agrees reports whether a trusted clock says that signed is not in the
@@ -119,20 +128,26 @@ func (c *WallClock) agrees(t, signed time.Time, synchronised bool) bool {
 // 30 seconds the clock is hub-confirmed, for 24 hours at most.
 func (c *WallClock) Confirm(hub time.Time) {
 	t := c.now()
+	hub = hub.Round(0)
+	if c.compare(t, hub) {
+		c.log.Warn("clock differs from the hub's", "by", apart(t, hub))
+	}
+}
+
+// compare does what Confirm says; news is a difference that is not known yet.
+func (c *WallClock) compare(t, hub time.Time) (news bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	hub = hub.Round(0)
-	if d := apart(t, hub); d > confirmWithin {
-		if !c.hubAt.IsZero() || c.hub.IsZero() {
-			c.log.Warn("clock differs from the hub's", "by", d)
-		}
+	if apart(t, hub) > confirmWithin {
+		news = !c.hubAt.IsZero() || c.hub.IsZero()
 		c.hub, c.hubAt = hub, time.Time{}
-		return
+		return news
 	}
 	c.hub, c.hubAt = hub, t
 	if !c.pending.IsZero() && c.agrees(t, c.pending, false) {
 		c.floor, c.pending = c.pending, time.Time{}
 	}
+	return false
 }
 
 // FloorTime returns the floor, zero where there is none.

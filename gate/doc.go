@@ -3,9 +3,10 @@
 // A scan becomes [Facts]; [Policy.Judge] makes a [Decision] of them, without a
 // clock or a disk; the [Lane], a Moore machine in one goroutine, carries it
 // out: the decision is on disk before the turnstile moves. Everything the lane
-// touches is an interface declared in ports.go, and none of them is trusted to
-// answer in time: each is called in a worker with a deadline, and an answer
-// that comes too late moves nothing, but is written down.
+// touches is an interface declared in ports.go, and but for the clock none of
+// them is trusted to answer in time: each is called in a worker, and what the
+// lane waits for has a deadline; an answer that comes too late moves nothing,
+// but is written down. The log is written by a worker too.
 //
 // The life of a scan: [Lane.Scan] queues it, the opener's worker opens it and
 // looks it up, the machine judges (and waits for a permit, or measures, and

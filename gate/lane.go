@@ -17,7 +17,7 @@ import (
 
 // LaneConfig is what a lane is told about the place it stands in.
 type LaneConfig struct {
-	// Zone the gate opens, for permits; "" where it has none.
+	// Zone the gate opens, for permits; "" where it has none and asks for none.
 	Zone string
 	// Idle is the light while nobody is there: blue or red, steady.
 	Idle Light
@@ -214,6 +214,9 @@ type Lane struct {
 	openJobs    chan openJob
 	measureJobs chan measureJob
 	records     chan Record
+	faces       []face
+	lines       chan logLine
+	linesLost   atomic.Uint64
 	workers     sync.WaitGroup
 
 	// Only the loop touches these.
@@ -228,6 +231,15 @@ type Lane struct {
 }
 
 type measureJob struct{ code, permit *pass.Credential }
+
+// maxViews is how many views wait for a screen at most; the oldest goes.
+const maxViews = 16
+
+// face is a screen with the views it is to show.
+type face struct {
+	screen Screen
+	views  chan View
+}
 
 // pendingEvent waits for the outputs of a decision to be applied.
 type pendingEvent struct {
@@ -266,8 +278,13 @@ func NewLane(cfg LaneConfig, p Parts) (*Lane, error) {
 		openJobs:    make(chan openJob, 1),
 		measureJobs: make(chan measureJob, 1),
 		records:     make(chan Record, 1),
-		m:           newMachine(cfg, p.Thermometer != nil, p.Rand, p.Log),
+		lines:       make(chan logLine, maxLines),
 	}
+	for _, s := range p.Screens {
+		l.faces = append(l.faces, face{s, make(chan View, maxViews)})
+	}
+	l.parts.Log = slog.New(logQueue{p.Log.Handler(), l.lines, &l.linesLost})
+	l.m = newMachine(cfg, p.Thermometer != nil, p.Rand, l.parts.Log)
 	l.outputs = l.m.outputs()
 	return l, nil
 }
@@ -515,8 +532,17 @@ func (l *Lane) show() {
 		return
 	}
 	l.shown = v.Count
-	for _, s := range l.parts.Screens {
-		s.Show(*v)
+	for _, f := range l.faces {
+		select {
+		case f.views <- *v:
+			continue
+		default:
+		}
+		select {
+		case <-f.views:
+		default:
+		}
+		f.views <- *v // nobody else sends, so there is room
 	}
 }
 
@@ -617,6 +643,9 @@ func (l *Lane) shutDown() error {
 	close(l.measureJobs)
 	close(l.records)
 	close(l.applyWake)
+	for _, f := range l.faces {
+		close(f.views)
+	}
 	gone := make(chan struct{})
 	go func() {
 		l.workers.Wait()
@@ -637,8 +666,12 @@ func (l *Lane) startWorkers() {
 	l.workers.Go(l.openWorker)
 	l.workers.Go(l.journalWorker)
 	l.workers.Go(l.applyWorker)
+	l.workers.Go(l.logWorker)
 	if l.parts.Thermometer != nil {
 		l.workers.Go(l.measureWorker)
+	}
+	for _, f := range l.faces {
+		l.workers.Go(func() { l.screenWorker(f) })
 	}
 }
 
@@ -725,6 +758,21 @@ func (l *Lane) journalWorker() {
 func (l *Lane) appendOne(r Record) (seq uint64, err error) {
 	defer recovered(&err)
 	return l.parts.Journal.Append(r)
+}
+
+// screenWorker shows views.
+func (l *Lane) screenWorker(f face) {
+	for v := range f.views {
+		if err := showOne(f.screen, v); err != nil {
+			l.parts.Log.Error("view not shown", "err", err)
+		}
+	}
+}
+
+func showOne(s Screen, v View) (err error) {
+	defer recovered(&err)
+	s.Show(v)
+	return nil
 }
 
 // applyWorker applies the latest outputs, and none that are older.

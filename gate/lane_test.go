@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,7 @@ var stories = []struct {
 	setup func(*gatetest.Rig)
 	play  func(*testing.T, *gatetest.Rig)
 	want  string
+	hangs bool // a part still hangs when the lane is stopped
 }{
 	{
 		name: "granted, and nobody walks through",
@@ -835,6 +837,249 @@ var stories = []struct {
 			39s  light    blue`,
 	},
 	{
+		name: "the clock leaps by decades, and no deadline with it",
+		setup: func(r *gatetest.Rig) {
+			r.Person("yan", gate.Yellow)
+			r.Policy.PermitRequired = true
+		},
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.At(2 * s)
+			noErr(t, r.Guard(gate.GuardPass, gate.NoPhone))
+			r.At(3 * s)
+			r.Clock.Leap(50 * 365 * 24 * time.Hour)
+			r.At(10 * s)
+			r.Contact(gate.ExitButton, true)
+			r.At(11 * s)
+			r.Clock.Leap(-50 * 365 * 24 * time.Hour)
+			r.At(20 * s)
+			r.Scan("alice")
+			r.At(21 * s)
+			r.Clock.Leap(-50 * 365 * 24 * time.Hour)
+			r.At(50 * s)
+			r.Clock.Leap(50 * 365 * 24 * time.Hour)
+			r.Scan("yan")
+			r.At(51 * s)
+			r.Clock.Leap(50 * 365 * 24 * time.Hour)
+			r.At(120 * s)
+		},
+		want: `
+			 2s    act        guard admit guard-1 no-phone
+			 2s    turnstile  released
+			 2s    light      green
+			 7s    turnstile  locked
+			 7s    light      blue
+			 7s    journal    key
+			 8s    outcome    not-turned
+			10s    contact    exit-button
+			10s    exit       released
+			10s    light      green
+			10s    act        exit-button
+			12s    journal    key
+			15s    exit       locked
+			15s    light      blue
+			20s    scan       alice
+			20s    light      amber
+			40s    journal    permit-needed
+			40s    light      red slow
+			43s    light      blue
+			43s    journal    key
+			50s    scan       yan
+			50s    journal    key
+			50s    journal    yellow
+			50s    light      amber slow
+			1m50s  light      blue
+			1m50s  journal    key
+			1m50s  outcome    not-turned`,
+	},
+	{
+		name: "midnight while somebody is held: one person, one pseudonym",
+		setup: func(r *gatetest.Rig) {
+			r.Person("yan", gate.Yellow)
+		},
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.At(16*time.Hour - 10*s)
+			r.Scan("yan")
+			r.At(16*time.Hour + 10*s)
+			noErr(t, r.Guard(gate.GuardAdmit, gate.CallConfirmed))
+			r.At(16*time.Hour + 12*s)
+			r.Turn()
+			r.At(16*time.Hour + 20*s)
+			r.Scan("yan") // passback does not reach across midnight
+			r.At(16*time.Hour + 21*s)
+			records := r.Journal.Records()
+			var who [][]byte
+			for _, rec := range records {
+				if rec.Kind == gate.DecisionRecord || rec.Kind == gate.ActRecord {
+					who = append(who, rec.Sealed.Pseudonym)
+				}
+			}
+			if len(who) != 3 || string(who[0]) != string(who[1]) || string(who[1]) == string(who[2]) {
+				t.Errorf("pseudonyms %x", who)
+			}
+		},
+		want: `
+			15h59m50s  scan       yan
+			15h59m50s  journal    yellow
+			15h59m50s  light      amber slow
+			16h0m10s   act        guard admit guard-1 call-confirmed
+			16h0m10s   turnstile  released
+			16h0m10s   light      green
+			16h0m12s   contact    passage
+			16h0m12s   turnstile  locked
+			16h0m12s   light      blue
+			16h0m12s   journal    key
+			16h0m13s   outcome    turned
+			16h0m20s   scan       yan
+			16h0m20s   journal    yellow
+			16h0m20s   light      amber slow`,
+	},
+	{
+		name: "during a fire nobody counts who leaves",
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.At(2 * s)
+			r.Scan("alice")
+			r.At(3 * s)
+			r.Turn()
+			r.At(5 * s)
+			r.Fire(true)
+			r.At(60 * s)
+			r.Fire(false)
+			r.At(70 * s)
+			r.Scan("alice")
+			r.At(71 * s)
+		},
+		want: `
+			 2s    scan       alice
+			 2s    journal    valid
+			 2s    turnstile  released
+			 2s    light      green
+			 3s    contact    passage
+			 3s    turnstile  locked
+			 3s    light      blue
+			 4s    outcome    turned
+			 5s    contact    fire
+			 5s    turnstile  released
+			 5s    exit       released
+			 5s    light      green
+			 5s    act        fire
+			1m0s   contact    fire over
+			1m0s   turnstile  locked
+			1m0s   exit       locked
+			1m0s   light      blue
+			1m0s   outcome    unknown
+			1m10s  scan       alice
+			1m10s  journal    valid
+			1m10s  turnstile  released
+			1m10s  light      green`,
+	},
+	{
+		name: "the first leaves, and the next shows code and permit in the first one's time",
+		setup: func(r *gatetest.Rig) {
+			r.Policy.PermitRequired = true
+			r.Permit("alice's permit", open(r, "alice"), gatetest.Zone)
+			r.Permit("bob's permit", open(r, "bob"), gatetest.Zone)
+		},
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.At(2 * s)
+			r.Scan("alice")
+			r.At(5 * s)
+			r.Scan("bob")
+			if v := r.Screen.View(); v.State != gate.AwaitPermit || v.Name != "a*" {
+				t.Errorf("at 5s the screen shows %s to %s", v.State, v.Name)
+			}
+			r.At(7 * s)
+			r.Scan("bob's permit") // nobody passes on two people's codes
+			r.At(12 * s)
+			r.Scan("bob")
+			r.At(14 * s)
+			r.Scan("bob's permit")
+			r.At(15 * s)
+			r.Turn()
+			r.At(20 * s)
+			r.Scan("alice") // and bob's passage left nothing on alice
+			r.At(22 * s)
+			r.Scan("alice's permit")
+			r.At(23 * s)
+		},
+		want: `
+			 2s  scan       alice
+			 2s  light      amber
+			 5s  scan       bob
+			 7s  scan       bob's permit
+			 7s  journal    permit-not-holders
+			 7s  light      red slow
+			10s  light      blue
+			12s  scan       bob
+			12s  light      amber
+			14s  scan       bob's permit
+			14s  journal    valid
+			14s  turnstile  released
+			14s  light      green
+			15s  contact    passage
+			15s  turnstile  locked
+			15s  light      blue
+			16s  outcome    turned
+			20s  scan       alice
+			20s  light      amber
+			22s  scan       alice's permit
+			22s  journal    valid
+			22s  turnstile  released
+			22s  light      green`,
+	},
+	{
+		name: "a gate without a zone, under a policy that asks for permits",
+		setup: func(r *gatetest.Rig) {
+			r.Policy.PermitRequired = true
+			r.Config.Zone = ""
+		},
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.At(2 * s)
+			r.Scan("alice")
+			r.At(3 * s)
+		},
+		want: `
+			 2s  scan       alice
+			 2s  journal    valid
+			 2s  turnstile  released
+			 2s  light      green`,
+	},
+	{
+		name: "fire and the way out, while the screen and the log hang",
+		setup: func(r *gatetest.Rig) {
+			r.Screen.OnShow = func(gate.View) { <-time.After(10 * time.Minute) }
+			r.Log = hanging{}
+		},
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.At(2 * s)
+			r.Scan("alice")
+			r.At(3 * s)
+			r.Contact(gate.Tamper, true)
+			r.Contact(gate.ExitButton, true)
+			r.At(20 * s)
+			r.Fire(true)
+			r.At(21 * s)
+		},
+		want: `
+			 2s  scan       alice
+			 2s  journal    valid
+			 2s  turnstile  released
+			 2s  light      green
+			 3s  contact    tamper
+			 3s  contact    exit-button
+			 3s  exit       released
+			 3s  act        exit-button
+			 7s  turnstile  locked
+			 8s  exit       locked
+			 8s  light      blue
+			 8s  outcome    not-turned
+			20s  contact    fire
+			20s  turnstile  released
+			20s  exit       released
+			20s  light      green
+			20s  act        fire`,
+		hangs: true,
+	},
+	{
 		name: "the clock is not set, and a dynamic code needs more than the floor",
 		setup: func(r *gatetest.Rig) {
 			r.Clock.Grade(gate.ClockUnset)
@@ -876,8 +1121,11 @@ func TestStories(t *testing.T) {
 				r.Check(story.want)
 				stopped := r.Lane.Outputs().View.FaultCode == "stopped"
 				if !stopped {
-					if err := r.Stop(); err != nil {
+					if err := r.Stop(); (err != nil) != story.hangs {
 						t.Errorf("Run: %v", err)
+					}
+					if story.hangs {
+						<-time.After(24 * time.Hour)
 					}
 				}
 				if o := r.Actuator.Outputs(); o.Entry || o.Exit || o.Light != (gate.Light{}) {
@@ -906,6 +1154,14 @@ func checkOutcomes(t *testing.T, records []gate.Record) {
 			t.Errorf("record %d (%s %s) has %d outcomes, want 1", i+1, r.Kind, r.Reason, n)
 		}
 	}
+}
+
+// hanging is where a log goes whose reader hangs.
+type hanging struct{}
+
+func (hanging) Write(p []byte) (int, error) {
+	<-time.After(10 * time.Minute)
+	return len(p), nil
 }
 
 var tooFar = gatetest.Measurement{Reading: gate.Reading{Object: 27000, Adjusted: 27000, Ambient: 22000, TooFar: true}}
@@ -964,6 +1220,7 @@ func TestGuardErrors(t *testing.T) {
 		seen := r.Screen.View().Count
 		want(r.Guard(gate.GuardPass, gate.NoPhone), gate.ErrNotAllowed)
 		want(act(gate.GuardAct{Action: gate.GuardAdmit, Reason: gate.CallConfirmed, Guard: "g", Count: seen - 1}), gate.ErrViewChanged)
+		want(act(gate.GuardAct{Action: gate.GuardAdmit, Reason: gate.CallConfirmed, Guard: "g", Count: seen + 1}), gate.ErrViewChanged)
 		// Another view of the same hold is still the same person.
 		r.Scan("bob")
 		if v := r.Screen.View(); v.Count == seen || len(v.Decision.Notices) != 1 || v.Decision.Notices[0] != gate.Busy {
@@ -1065,6 +1322,89 @@ func TestFlood(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A fire is never lost, although so many other events wait that some are.
+func TestFireAmongInputs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := gatetest.NewRig(t)
+		r.Opener.OnOpen = func(string) {
+			for range 1000 {
+				r.Lane.Input(gate.Input{Contact: gate.Tamper, Active: true, At: time.Now()})
+			}
+			r.Lane.Input(gate.Input{Contact: gate.FireInput, Active: true, At: time.Now()})
+		}
+		r.Start()
+		r.Scan("alice")
+		if v := r.Lane.Outputs().View; v.State != gate.FireOpen {
+			t.Errorf("state %s", v.State)
+		}
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The guard sees who is held although the lights hang, and that they do.
+func TestHeldWhileActuatorHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := gatetest.NewRig(t)
+		r.Person("yan", gate.Yellow)
+		r.Start()
+		r.Actuator.Hook(func(gate.Outputs) error { <-time.After(5 * s); return nil })
+		r.At(2 * s)
+		r.Scan("yan")
+		r.At(3 * s)
+		if v := r.Screen.View(); v.State != gate.Held || v.FaultCode != "actuator-timeout" {
+			t.Errorf("at 3s the screen shows %s %q", v.State, v.FaultCode)
+		}
+		r.Actuator.Hook(nil)
+		r.At(8 * s)
+		if v := r.Screen.View(); v.State != gate.Held || v.FaultCode != "" {
+			t.Errorf("at 8s the screen shows %s %q", v.State, v.FaultCode)
+		}
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A screen and a log that were slow for a while: the screen ends at the latest
+// view, and the log says what it lacks.
+func TestSlowScreenAndLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := gatetest.NewRig(t)
+		log := &slowLog{until: time.Now().Add(time.Hour)}
+		r.Log = log
+		r.Screen.OnShow = func(gate.View) { <-time.After(time.Until(log.until)) }
+		r.Start()
+		for i := range 500 {
+			r.At(time.Duration(i) * 6 * s)
+			r.Contact(gate.Tamper, true)
+			r.Contact(gate.ExitButton, true)
+		}
+		r.At(2 * time.Hour)
+		if got, want := r.Screen.View(), r.Lane.Outputs().View; got.Count != want.Count {
+			t.Errorf("the screen shows view %d, the latest is %d", got.Count, want.Count)
+		}
+		if err := r.Stop(); err != nil {
+			t.Error(err)
+		}
+		if n := strings.Count(log.text.String(), "housing"); n < 200 || n >= 500 || !strings.Contains(log.text.String(), "lines of the log lost") {
+			t.Errorf("%d lines of 500, and the end is %.200q", n, log.text.String()[max(0, log.text.Len()-200):])
+		}
+	})
+}
+
+// slowLog hangs until a moment.
+type slowLog struct {
+	until time.Time
+	text  strings.Builder
+}
+
+func (l *slowLog) Write(p []byte) (int, error) {
+	<-time.After(time.Until(l.until))
+	return l.text.Write(p)
 }
 
 // A part that panics is a fault, not the end of the lane.

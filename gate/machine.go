@@ -469,6 +469,7 @@ func (m *machine) fail(f fault, code string) {
 	if m.faults[f] == "" {
 		m.counters.Faults++
 		m.log.Error("fault", "code", code)
+		m.touch() // the view names it
 	}
 	m.faults[f] = code
 	switch m.state {
@@ -501,6 +502,7 @@ func (m *machine) clear(f fault) {
 	}
 	m.log.Info("fault is over", "code", m.faults[f])
 	m.faults[f] = ""
+	m.touch()
 	if m.state == OutOfService {
 		m.rest()
 	}

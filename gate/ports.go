@@ -21,8 +21,8 @@ type Actuator interface {
 	Apply(Outputs) error
 }
 
-// Screen shows views. Show must not block: a face keeps the latest view and
-// draws it in its own time.
+// Screen shows views. A face keeps the latest view and draws it in its own
+// time; one whose Show hangs misses views, and holds up nobody.
 type Screen interface {
 	Show(View)
 }

@@ -16,6 +16,7 @@ import (
 type Clock struct {
 	mu      sync.Mutex
 	offset  time.Duration
+	leapt   bool
 	quality gate.ClockQuality
 }
 
@@ -24,11 +25,25 @@ func NewClock(start time.Time) *Clock {
 	return &Clock{offset: time.Until(start), quality: gate.ClockNetwork}
 }
 
-// Now returns the time, with its monotonic reading.
+// Now returns the time, with its monotonic reading unless it leapt.
 func (c *Clock) Now() (time.Time, gate.ClockQuality) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().Add(c.offset), c.quality
+	now := time.Now().Add(c.offset)
+	if c.leapt {
+		now = now.Round(0)
+	}
+	return now, c.quality
+}
+
+// Leap moves the time of day, as when network time answers. What Now returns
+// from then on has no monotonic reading, so whoever counts a deadline by it
+// leaps too.
+func (c *Clock) Leap(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+	c.leapt = true
 }
 
 // Grade sets how far the clock may be trusted.
@@ -336,10 +351,15 @@ func (t *Thermometer) Measure(ctx context.Context) (gate.Reading, error) {
 type Screen struct {
 	mu    sync.Mutex
 	views []gate.View
+	// OnShow is called before a view is kept; it may wait, which no screen should.
+	OnShow func(gate.View)
 }
 
 // Show keeps a view.
 func (s *Screen) Show(v gate.View) {
+	if s.OnShow != nil {
+		s.OnShow(v)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.views = append(s.views, v)

@@ -35,6 +35,7 @@ type Rig struct {
 	Actuator    *Actuator
 	Thermometer *Thermometer // nil for none
 	Screen      *Screen
+	Log         io.Writer // nowhere by default
 	Beats       int
 	Events      []gate.DecisionEvent
 	Lane        *gate.Lane
@@ -50,7 +51,7 @@ func NewRig(t testing.TB) *Rig {
 	r := &Rig{
 		t: t, Config: gate.DefaultLaneConfig(), Policy: gate.DefaultPolicy(),
 		Clock: NewClock(Morning), Opener: &Opener{}, Authority: &Authority{},
-		Journal: &Journal{}, Actuator: &Actuator{}, Screen: &Screen{},
+		Journal: &Journal{}, Actuator: &Actuator{}, Screen: &Screen{}, Log: io.Discard,
 		start: time.Now(),
 	}
 	r.Timeline.start = r.start
@@ -106,7 +107,7 @@ func (r *Rig) Start() {
 		Opener: r.Opener, Authority: r.Authority, Journal: r.Journal, Actuator: r.Actuator,
 		Clock: r.Clock, Screens: []gate.Screen{r.Screen},
 		Rand:    rand.New(rand.NewSource(1)),
-		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log:     slog.New(slog.NewTextHandler(r.Log, nil)),
 		Beat:    func() { r.Beats++ },
 		Decided: func(e gate.DecisionEvent) { r.Events = append(r.Events, e) },
 	}
