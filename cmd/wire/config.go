@@ -28,7 +28,8 @@ type Config struct {
 	Guards string `toml:"guards"`
 	// Control is the unix socket that gatectl talks to. Default: control.sock in State.
 	Control string `toml:"control"`
-	// Zone this gate opens, compared with the zones of a permit.
+	// Zone this gate opens, compared with the zones of a permit. A gate without
+	// one never asks for a permit, whatever the policy says.
 	Zone string `toml:"zone"`
 
 	Web         WebConfig          `toml:"web"`

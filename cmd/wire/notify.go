@@ -47,6 +47,10 @@ func (n *Notifier) Notify(state string) error {
 	if n.conn == nil {
 		return nil
 	}
+	// The lane's loop calls this: a manager that does not read must not hold it up.
+	if err := n.conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		return fmt.Errorf("notify %s: %w", state, err)
+	}
 	if _, err := n.conn.Write([]byte(state)); err != nil {
 		return fmt.Errorf("notify %s: %w", state, err)
 	}
