@@ -266,6 +266,39 @@ var stories = []struct {
 			 4s  outcome    turned`,
 	},
 	{
+		name: "the disk is full: nobody passes by code, people pass by the guard, and all is written when there is room",
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.Journal.Hook(func(gate.Record) error { return errors.New("no space left") })
+			r.At(2 * s)
+			r.Scan("alice")
+			r.At(10 * s)
+			noErr(t, r.Guard(gate.GuardPass, gate.Emergency))
+			r.At(11 * s)
+			r.Turn()
+			r.At(12 * s)
+			r.Journal.Hook(nil)
+			r.At(40 * s)
+		},
+		want: `
+			   2s  scan       alice
+			   2s  journal    error
+			   2s  light      red slow
+			 2.5s  journal    error
+			 3.5s  journal    error
+			 5.5s  journal    error
+			 9.5s  journal    error
+			  10s  turnstile  released
+			  10s  light      green
+			  11s  contact    passage
+			  11s  turnstile  locked
+			  11s  light      red slow
+			17.5s  journal    valid
+			17.5s  light      blue
+			17.5s  act        guard admit guard-1 emergency
+			17.5s  outcome    turned
+			17.5s  outcome    not-turned`,
+	},
+	{
 		name: "a guard's pass does not wait for a disk that hangs",
 		play: func(t *testing.T, r *gatetest.Rig) {
 			r.Journal.Hook(func(gate.Record) error { <-time.After(10 * s); return nil })

@@ -1100,7 +1100,7 @@ func (m *machine) act(a GuardAct) error {
 		return fmt.Errorf("%w: lane is %s", ErrNotAllowed, m.state)
 	}
 	if a.Action == GuardPass {
-		if m.state != Idle {
+		if m.state != Idle && !m.guardOnly() {
 			return fmt.Errorf("%w: lane is %s", ErrNotAllowed, m.state)
 		}
 		m.counters.GuardActs++
@@ -1137,6 +1137,21 @@ func (m *machine) act(a GuardAct) error {
 	m.opens = append(m.opens, openJob{kind: openNothing, p: p, now: m.at.wall, code: p.credential, permit: p.permit})
 	m.enter(Recording, Decision{}, m.at.now.Add(m.cfg.OpenWithin))
 	return nil
+}
+
+// guardOnly reports whether the lane is out of service for want of the disk or
+// of what opens codes alone: a guard, whose act waits for neither, may still
+// let people through one by one.
+func (m *machine) guardOnly() bool {
+	if m.state != OutOfService {
+		return false
+	}
+	for f, code := range m.faults {
+		if code != "" && fault(f) != faultJournal && fault(f) != faultOpener {
+			return false
+		}
+	}
+	return true
 }
 
 func checkAct(a GuardAct) error {
