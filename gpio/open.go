@@ -12,6 +12,7 @@ import (
 
 	"periph.io/x/conn/v3/driver/driverreg"
 	pgpio "periph.io/x/conn/v3/gpio"
+	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/i2c/i2creg"
 	"periph.io/x/host/v3"
 	"periph.io/x/host/v3/gpioioctl"
@@ -222,7 +223,8 @@ func Open(cfg Config, log *slog.Logger) (*Panel, error) {
 }
 
 // OpenThermometer finds the bus and makes a thermometer on it. It does not ask
-// the sensor anything: one that is broken shows when it measures.
+// the sensor anything: one that is broken shows when it measures. A bus that
+// failed is closed, and opened again for the next measurement.
 func OpenThermometer(cfg ThermometerConfig, log *slog.Logger) (*Thermometer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -230,15 +232,26 @@ func OpenThermometer(cfg ThermometerConfig, log *slog.Logger) (*Thermometer, err
 	if err := initHost(i2cDriver, log); err != nil {
 		return nil, err
 	}
-	bus, err := i2creg.Open(cfg.Bus)
+	return openThermometer(func() (i2c.BusCloser, error) {
+		bus, err := i2creg.Open(cfg.Bus)
+		if err != nil {
+			return nil, fmt.Errorf("i2c bus %q: %w; hint: on a Raspberry Pi it is \"1\", switched on by dtparam=i2c_arm=on", cfg.Bus, err)
+		}
+		return bus, nil
+	}, cfg, log)
+}
+
+// openThermometer makes a thermometer that opens its bus itself.
+func openThermometer(open func() (i2c.BusCloser, error), cfg ThermometerConfig, log *slog.Logger) (*Thermometer, error) {
+	bus, err := open()
 	if err != nil {
-		return nil, fmt.Errorf("i2c bus %q: %w; hint: on a Raspberry Pi it is \"1\", switched on by dtparam=i2c_arm=on", cfg.Bus, err)
+		return nil, err
 	}
 	t, err := NewThermometer(bus, cfg, log)
 	if err != nil {
 		return nil, errors.Join(err, bus.Close())
 	}
-	t.bus = bus
+	t.open, t.own = open, bus
 	return t, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"periph.io/x/conn/v3/i2c"
@@ -122,16 +123,20 @@ func (c ThermometerConfig) Validate() error {
 // I²C. It screens; it does not diagnose: skin reads below the body's core, and
 // a high reading wants a second device.
 type Thermometer struct {
-	dev i2c.Dev
 	cfg ThermometerConfig
 	log *slog.Logger
-	// bus is closed by Close where OpenThermometer opened it.
-	bus io.Closer
 	// one is held by the measurement under way. A transfer that hangs keeps it,
 	// so that a hung bus costs one goroutine and not one for each person.
 	one chan struct{}
 	// cold: the next samples are discarded. Belongs to the holder of one.
 	cold bool
+
+	mu sync.Mutex
+	// bus is nil after Close, and between two measurements after it failed.
+	bus i2c.Bus
+	// open opens the bus, and own closes it; both nil where the caller owns it.
+	open func() (i2c.BusCloser, error)
+	own  io.Closer
 }
 
 var _ gate.Thermometer = (*Thermometer)(nil)
@@ -142,15 +147,53 @@ func NewThermometer(bus i2c.Bus, cfg ThermometerConfig, log *slog.Logger) (*Ther
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	return &Thermometer{dev: i2c.Dev{Bus: bus, Addr: cfg.Addr}, cfg: cfg, log: log, one: make(chan struct{}, 1), cold: true}, nil
+	return &Thermometer{bus: bus, cfg: cfg, log: log, one: make(chan struct{}, 1), cold: true}, nil
 }
 
 // Close gives the bus back if OpenThermometer opened it. A measurement under way fails.
 func (t *Thermometer) Close() error {
-	if t.bus == nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open = nil
+	return t.release()
+}
+
+// release closes the bus where it is ours, with mu held. The kernel does not
+// let an adapter that was pulled out come back while its bus is open.
+func (t *Thermometer) release() error {
+	if t.own == nil {
 		return nil
 	}
-	return t.bus.Close()
+	err := t.own.Close()
+	t.bus, t.own = nil, nil
+	return err
+}
+
+// dead gives a bus that failed back, so that the next measurement opens it anew.
+func (t *Thermometer) dead() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.release(); err != nil {
+		t.log.Warn("thermometer's bus does not close", "error", err)
+	}
+}
+
+// opened returns the bus, opening it where it was given back.
+func (t *Thermometer) opened() (i2c.Bus, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.bus != nil {
+		return t.bus, nil
+	}
+	if t.open == nil {
+		return nil, errors.New("thermometer is closed")
+	}
+	bus, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	t.bus, t.own = bus, bus
+	return bus, nil
 }
 
 // Measure takes a reading: the median of some samples. It returns by the
@@ -175,6 +218,9 @@ func (t *Thermometer) Measure(ctx context.Context) (gate.Reading, error) {
 	go func() {
 		r, err := t.measure(ctx)
 		t.cold = err != nil
+		if errors.Is(err, ErrBus) {
+			t.dead()
+		}
 		<-t.one
 		answer <- result{r, err}
 	}()
@@ -234,11 +280,15 @@ func (t *Thermometer) word(ctx context.Context, reg byte) (gate.MilliCelsius, er
 
 // transfer is one read word with its packet error code: one transfer with a repeated start.
 func (t *Thermometer) transfer(reg byte) (gate.MilliCelsius, error) {
-	var r [3]byte
-	if err := t.dev.Tx([]byte{reg}, r[:]); err != nil {
-		return 0, fmt.Errorf("%w: address 0x%02x register 0x%02x: %w", ErrBus, t.dev.Addr, reg, err)
+	bus, err := t.opened()
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrBus, err)
 	}
-	return celsius(byte(t.dev.Addr), reg, r)
+	var r [3]byte
+	if err := bus.Tx(t.cfg.Addr, []byte{reg}, r[:]); err != nil {
+		return 0, fmt.Errorf("%w: address 0x%02x register 0x%02x: %w", ErrBus, t.cfg.Addr, reg, err)
+	}
+	return celsius(byte(t.cfg.Addr), reg, r)
 }
 
 // celsius checks what a register said, low byte first and its PEC last.

@@ -10,7 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"periph.io/x/conn/v3/i2c"
 	"periph.io/x/conn/v3/i2c/i2ctest"
+	"periph.io/x/conn/v3/physic"
 
 	"greengate/gate"
 )
@@ -145,6 +147,94 @@ func TestMeasure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// adapter is an I²C adapter that can be pulled out. As the kernel has it, it
+// comes back only when nobody holds its bus open any more, and a bus that was
+// open before stays dead.
+type adapter struct {
+	open, opened, closed int
+	gone, plugged        bool
+}
+
+func (a *adapter) Open() (i2c.BusCloser, error) {
+	if a.gone && a.plugged && a.open == 0 {
+		a.gone = false
+	}
+	if a.gone {
+		return nil, errors.New("no such file or directory")
+	}
+	a.open++
+	a.opened++
+	return &adapterBus{a: a}, nil
+}
+
+type adapterBus struct {
+	a            *adapter
+	dead, closed bool
+}
+
+func (b *adapterBus) String() string                  { return "adapter" }
+func (b *adapterBus) SetSpeed(physic.Frequency) error { return nil }
+
+func (b *adapterBus) Tx(_ uint16, w, r []byte) error {
+	b.dead = b.dead || b.a.gone
+	if b.dead || b.closed {
+		return errors.New("connection timed out")
+	}
+	copy(r, said(w[0], raw(36600)).R)
+	return nil
+}
+
+func (b *adapterBus) Close() error {
+	if b.closed {
+		return errors.New("closed twice")
+	}
+	b.closed = true
+	b.a.open--
+	b.a.closed++
+	return nil
+}
+
+// Seen on a real kernel with a USB adapter: while its bus was held open it did
+// not come back, however often it was plugged in.
+func TestThermometerGivesADeadBusBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := new(adapter)
+		th, err := openThermometer(a.Open, ThermometerConfig{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		measure := func(when string, want error) {
+			t.Helper()
+			r, err := th.Measure(t.Context())
+			if !errors.Is(err, want) || want == nil && r.Object < 36590 {
+				t.Errorf("%s: Measure = %v, %v, want %v", when, r.Object, err, want)
+			}
+		}
+		measure("at first", nil)
+		measure("again", nil)
+		if a.opened != 1 {
+			t.Errorf("a bus that works was opened %d times, want once", a.opened)
+		}
+		a.gone = true
+		measure("unplugged", ErrBus)
+		if a.open != 0 {
+			t.Error("a dead bus is held open")
+		}
+		measure("still unplugged", ErrBus)
+		a.plugged = true
+		measure("plugged in again", nil)
+		for range 2 {
+			if err := th.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		measure("closed", ErrBus)
+		if a.open != 0 || a.opened != 2 {
+			t.Errorf("%d left open of %d, want 0 of 2", a.open, a.opened)
+		}
+	})
 }
 
 func TestMeasureEndsWithItsContext(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -28,8 +29,9 @@ var errStalled = errors.New("no picture for 5 s")
 
 // V4L2 is a Source of pictures from a camera of the kernel's video subsystem:
 // USB cameras, and the Pi's own behind the old stack. The driver's buffers are
-// mapped (memory-mapped streaming, one plane). It asks for a format that has
-// brightness as it is before one that must be unpacked: GREY, NV12, NV21,
+// mapped (memory-mapped streaming, one plane). A device that is set to a format
+// with its brightness in the open keeps it; another is asked for a format that
+// has brightness as it is before one that must be unpacked: GREY, NV12, NV21,
 // YU12, YUYV, MJPEG.
 type V4L2 struct {
 	// Path of the device, as /dev/video0 or a name under /dev/v4l/by-id.
@@ -160,14 +162,33 @@ func capable(dev driver, a abi) error {
 	return nil
 }
 
-// wanted are the pixel formats that can be read, best first.
-var wanted = []struct {
+// readable is a pixel format that can be read.
+type readable struct {
 	pixel  uint32
 	format Format
 	wide   uint32 // bytes of brightness and what is between, a pixel
-}{
+}
+
+// wanted are the formats that can be read, best first.
+var wanted = []readable{
 	{pixGREY, Luma, 1}, {pixNV12, Luma, 1}, {pixNV21, Luma, 1}, {pixYU12, Luma, 1},
 	{pixYUYV, YUYV, 2}, {pixMJPEG, Encoded, 0}, {pixJPEG, Encoded, 0},
+}
+
+// order is wanted, behind what the device is set to unless that is encoded:
+// somebody may have set it, and a driver may have its picture in that format
+// alone (vivid, whose loop from an output gives noise in any other).
+func order(dev driver, a abi) []readable {
+	b := a.format(pixFormat{})
+	if err := dev.ioctl(a.getFmt(), b); err != nil {
+		return wanted // it does not say; it may still take a format
+	}
+	set := a.pix(b).pixel
+	i := slices.IndexFunc(wanted, func(r readable) bool { return r.pixel == set && r.format != Encoded })
+	if i < 0 {
+		return wanted
+	}
+	return slices.Concat(wanted[i:i+1], wanted)
 }
 
 // negotiate chooses the best format that the driver offers, and returns the
@@ -190,7 +211,7 @@ func (v *V4L2) negotiate(dev driver, a abi) (Image, error) {
 	if v.Width > 0 && v.Height > 0 {
 		ask.width, ask.height = uint32(v.Width), uint32(v.Height)
 	}
-	for _, w := range wanted {
+	for _, w := range order(dev, a) {
 		if !offered[w.pixel] {
 			continue
 		}

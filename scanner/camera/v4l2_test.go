@@ -26,17 +26,17 @@ func TestABI(t *testing.T) {
 	for _, tt := range []struct {
 		name                                     string
 		abi                                      abi
-		sFmt, queryBuf, qBuf, dqBuf              uint
+		gFmt, sFmt, queryBuf, qBuf, dqBuf        uint
 		format, buffer, memory, m, length, union int
 	}{
-		{"amd64, arm64", abi{8, true}, 0xc0d05605, 0xc0585609, 0xc058560f, 0xc0585611, 208, 88, 60, 64, 72, 8},
-		{"arm, 64-bit time", abi{4, true}, 0xc0cc5605, 0xc0505609, 0xc050560f, 0xc0505611, 204, 80, 60, 64, 68, 4},
-		{"arm, 32-bit time", abi{4, false}, 0xc0cc5605, 0xc0445609, 0xc044560f, 0xc0445611, 204, 68, 48, 52, 56, 4},
+		{"amd64, arm64", abi{8, true}, 0xc0d05604, 0xc0d05605, 0xc0585609, 0xc058560f, 0xc0585611, 208, 88, 60, 64, 72, 8},
+		{"arm, 64-bit time", abi{4, true}, 0xc0cc5604, 0xc0cc5605, 0xc0505609, 0xc050560f, 0xc0505611, 204, 80, 60, 64, 68, 4},
+		{"arm, 32-bit time", abi{4, false}, 0xc0cc5604, 0xc0cc5605, 0xc0445609, 0xc044560f, 0xc0445611, 204, 68, 48, 52, 56, 4},
 	} {
 		a := tt.abi
-		if a.setFmt() != tt.sFmt || a.queryBuf() != tt.queryBuf || a.qBuf() != tt.qBuf || a.dqBuf() != tt.dqBuf {
-			t.Errorf("%s: S_FMT %#x QUERYBUF %#x QBUF %#x DQBUF %#x, want %#x %#x %#x %#x", tt.name,
-				a.setFmt(), a.queryBuf(), a.qBuf(), a.dqBuf(), tt.sFmt, tt.queryBuf, tt.qBuf, tt.dqBuf)
+		if a.getFmt() != tt.gFmt || a.setFmt() != tt.sFmt || a.queryBuf() != tt.queryBuf || a.qBuf() != tt.qBuf || a.dqBuf() != tt.dqBuf {
+			t.Errorf("%s: G_FMT %#x S_FMT %#x QUERYBUF %#x QBUF %#x DQBUF %#x, want %#x %#x %#x %#x %#x", tt.name,
+				a.getFmt(), a.setFmt(), a.queryBuf(), a.qBuf(), a.dqBuf(), tt.gFmt, tt.sFmt, tt.queryBuf, tt.qBuf, tt.dqBuf)
 		}
 		if a.sizeFormat() != tt.format || a.sizeBuffer() != tt.buffer || a.offMemory() != tt.memory || a.offM() != tt.m || a.offLength() != tt.length {
 			t.Errorf("%s: v4l2_format %d, v4l2_buffer %d with memory at %d, m at %d, length at %d, want %d %d %d %d %d", tt.name,
@@ -72,6 +72,7 @@ type fakeDriver struct {
 	abi    abi
 	caps   uint32
 	offers []uint32
+	set    uint32    // pixel format that G_FMT answers; 0 where the driver has no G_FMT
 	gives  pixFormat // what S_FMT answers, zero fields as asked
 	length int
 	steps  []step
@@ -97,6 +98,11 @@ func (d *fakeDriver) ioctl(request uint, arg []byte) error {
 			return unix.EINVAL
 		}
 		put32(arg, 44, d.offers[i])
+	case a.getFmt():
+		if d.set == 0 {
+			return unix.ENOTTY
+		}
+		copy(arg, a.format(pixFormat{640, 480, d.set, 0}))
 	case a.setFmt():
 		d.asked = a.pix(arg)
 		got := d.asked
@@ -208,6 +214,28 @@ func TestV4L2Streams(t *testing.T) {
 	}
 	if d.on || !d.closed || len(d.queued) != 2 {
 		t.Errorf("left streaming %v, closed %v, %d of 2 buffers queued", d.on, d.closed, len(d.queued))
+	}
+}
+
+// TestV4L2Format: what the device is set to counts only where it can be read
+// without decoding.
+func TestV4L2Format(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		set, want uint32
+	}{
+		{"says nothing", 0, pixGREY},
+		{"set to the best", pixGREY, pixGREY},
+		{"set to YUYV", pixYUYV, pixYUYV},
+		{"set to MJPEG", pixMJPEG, pixGREY},
+		{"set to RGB", 0x31424752, pixGREY},
+		{"set to what it does not offer", pixNV12, pixGREY},
+	} {
+		d := newFake(t)
+		d.set = tt.set
+		if _, err := new(V4L2).negotiate(d, d.abi); err != nil || d.asked.pixel != tt.want {
+			t.Errorf("%s: asked for %#x, %v, want %#x", tt.name, d.asked.pixel, err, tt.want)
+		}
 	}
 }
 

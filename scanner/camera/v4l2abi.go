@@ -68,6 +68,7 @@ const (
 
 func (abi) queryCap() uint   { return ioc(true, false, 0, sizeCapability) }
 func (abi) enumFmt() uint    { return ioc(true, true, 2, sizeFmtDesc) }
+func (a abi) getFmt() uint   { return ioc(true, true, 4, a.sizeFormat()) }
 func (a abi) setFmt() uint   { return ioc(true, true, 5, a.sizeFormat()) }
 func (abi) reqBufs() uint    { return ioc(true, true, 8, sizeReqBufs) }
 func (a abi) queryBuf() uint { return ioc(true, true, 9, a.sizeBuffer()) }
