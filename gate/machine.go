@@ -26,6 +26,8 @@ const (
 	maxQueue = 4096
 	// maxExits bounds the releases of the way out that overlap.
 	maxExits = 16
+	// startFactor is how many times longer the first record may take.
+	startFactor = 10
 	// A journal that failed is tried again after firstRetry, doubling to lastRetry.
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 30 * time.Second
@@ -1284,7 +1286,13 @@ func (m *machine) takeRecord() (Record, bool) {
 		return Record{}, false
 	}
 	m.appending = true
-	m.appendDue = m.at.now.Add(m.cfg.JournalWithin)
+	within := m.cfg.JournalWithin
+	if m.faults[faultStarting] != "" {
+		// The journal prepares its first segment meanwhile, which takes a
+		// card seconds; nobody is kept waiting by it.
+		within *= startFactor
+	}
+	m.appendDue = m.at.now.Add(within)
 	e := &m.queue[0]
 	if e.record.Kind == OutcomeRecord && e.p != nil {
 		e.record.Of = e.p.of

@@ -41,6 +41,7 @@ func TestParseConfigSaysWhatIsWrong(t *testing.T) {
 		{"open to the world", minimal + "[web]\nlisten = \"0.0.0.0:80\"\n", "not loopback", "web.certificate"},
 		{"half a certificate", minimal + "[web]\nlisten = \"127.0.0.1:80\"\nkey = \"x\"\n", "one without the others", ""},
 		{"region", minimal + "[lists]\nhold = [\"Hangzhou\"]\n", "not a region", "GB/T 2260"},
+		{"a relay on a pin that pulls up", minimal + "[gpio]\nentry_relay = \"GPIO3\"\n", "gate.toml: gpio: ", "\nhint: "},
 		{"max_on", minimal + "[lane]\nrelease_for = \"20s\"\n[gpio]\nentry_relay = \"GPIO17\"\nmode = \"level\"\n", "ends a release", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -171,6 +171,7 @@ func (g *Gate) assembleLane() error {
 	cfg.RefuseFor = time.Duration(g.cfg.Lane.RefuseFor)
 	cfg.HoldFor = time.Duration(g.cfg.Lane.HoldFor)
 	cfg.PassageContact, cfg.ExitContact = g.hardware.PassageContact, g.hardware.ExitContact
+	cfg.Idle = gate.Light{Colour: gate.LightRed}
 	if g.cfg.Lane.Idle == "blue" {
 		cfg.Idle = gate.Light{Colour: gate.LightBlue}
 	}

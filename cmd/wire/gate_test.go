@@ -50,6 +50,12 @@ func TestOneGateEndToEnd(t *testing.T) {
 		t.Error("the turnstile opens for red")
 	}
 	r.untilState(gate.Idle)
+	r.eventually("the idle light is red, as configured", func() error {
+		if !r.lane.Red.On() || r.lane.Blue.On() {
+			return fmt.Errorf("red %v, blue %v", r.lane.Red.On(), r.lane.Blue.On())
+		}
+		return nil
+	})
 
 	v := r.atHub()
 	if !v.OK() || v.Decisions != 2 {

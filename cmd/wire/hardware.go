@@ -68,12 +68,12 @@ func each(where string, err error) Problems {
 	if errors.As(err, &joined) && !errors.Is(err, errors.ErrUnsupported) {
 		var all Problems
 		for _, e := range joined.Unwrap() {
-			what, hint, _ := strings.Cut(e.Error(), "\nhint: ")
+			what, hint, _ := strings.Cut(e.Error(), "; hint: ")
 			all = append(all, Problem{where, what, hint})
 		}
 		return all
 	}
-	what, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+	what, hint, _ := strings.Cut(err.Error(), "; hint: ")
 	return Problems{{where, what, hint}}
 }
 
