@@ -27,8 +27,10 @@ const (
 	caLife     = 10 * 365 * 24 * time.Hour
 	serverLife = 365 * 24 * time.Hour
 	gateLife   = 365 * 24 * time.Hour
-	// serverRenew is how long before its end the hub's certificate is made anew, at start.
+	// serverRenew is how long before its end the hub's certificate is made anew,
+	// and renewEvery how often a running hub looks.
 	serverRenew = 60 * 24 * time.Hour
+	renewEvery  = time.Hour
 	// backdate allows for a gate's clock that is a little slow.
 	backdate = 5 * time.Minute
 )
@@ -227,6 +229,9 @@ func (c *ca) gateCertificate(id string, now time.Time) (der []byte, key *ecdsa.P
 	return der, key, nil
 }
 
+// nearEnd reports whether the hub's certificate is to be made anew.
+func nearEnd(c *x509.Certificate, now time.Time) bool { return c.NotAfter.Sub(now) <= serverRenew }
+
 // serverCertificate returns the hub's certificate for these hosts, made anew
 // when it is missing, near its end, or for other hosts.
 func (c *ca) serverCertificate(dir string, hosts []string, now time.Time) (tls.Certificate, error) {
@@ -234,7 +239,7 @@ func (c *ca) serverCertificate(dir string, hosts []string, now time.Time) (tls.C
 	cert, err := readCert(certPath)
 	if err == nil {
 		key, kerr := readKey(keyPath)
-		if kerr == nil && samePublic(key.Public(), cert.PublicKey) && cert.NotAfter.Sub(now) > serverRenew &&
+		if kerr == nil && samePublic(key.Public(), cert.PublicKey) && !nearEnd(cert, now) &&
 			!slices.ContainsFunc(hosts, func(h string) bool { return cert.VerifyHostname(h) != nil }) {
 			return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, nil
 		}

@@ -194,8 +194,8 @@ func validity(seconds int64) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// Issue makes a code for a declaration that was reviewed, with the reviewer's
-// colour. The phone's code and a paper copy are two codes of one declaration.
+// Issue makes a code for a declaration that was reviewed, with the colour that
+// the person has: the reviewer's, or that of the last recolour. The phone's code and a paper copy are two codes of one declaration.
 func (h *Hub) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err := checkBy(r.By); err != nil {
 		return Issued{}, err
@@ -243,6 +243,7 @@ func (h *Hub) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, fmt.Errorf("declaration %s: %w", d.ID, err)
 	}
+	meanwhile := d.Colour
 	// Should this be cut, an index is lost with a code that nobody was given.
 	if _, _, err := update(ctx, h.store.registry, "declaration."+d.ID, func(d *Declaration) error {
 		if d.State != Reviewed && d.State != IssuedState {
@@ -250,9 +251,16 @@ func (h *Hub) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 		}
 		d.State = IssuedState
 		d.Codes = append(d.Codes, issued.Status)
+		meanwhile = d.Colour
 		return nil
 	}); err != nil {
 		return Issued{}, err
+	}
+	if meanwhile != d.Colour {
+		// Recoloured since it was read above, when this code was not yet among the others.
+		if _, err := h.Recolour(ctx, RecolourRequest{Status: &issued.Status, Colour: meanwhile, By: r.By}); err != nil {
+			return Issued{}, err
+		}
 	}
 	return issued, h.audit(ctx, r.By, "issue-"+r.Kind, issued.Status.String())
 }
@@ -335,8 +343,9 @@ func (h *Hub) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Recolour changes the colour of one health code, or of all of a declaration.
-// Void is for ever: such a code stays void.
+// Recolour changes the colour of one health code, or of all of a declaration;
+// later codes of that declaration have it too. Void is for ever: such a code
+// stays void, and the person's colour is what it was.
 func (h *Hub) Recolour(ctx context.Context, r RecolourRequest) (Changed, error) {
 	if err := checkBy(r.By); err != nil {
 		return Changed{}, err
@@ -352,12 +361,14 @@ func (h *Hub) Recolour(ctx context.Context, r RecolourRequest) (Changed, error) 
 	case r.Status != nil:
 		refs = []Ref{*r.Status}
 	default:
-		d, err := h.Declaration(ctx, IDRequest{r.Declaration})
-		if err != nil {
+		if err := checkDeclarationID(r.Declaration); err != nil {
 			return Changed{}, err
 		}
-		if len(d.Codes) == 0 {
-			return Changed{}, fmt.Errorf("declaration %s: %w: it has no code", d.ID, ErrConflict)
+		// First the person: a code that is issued meanwhile is among those below,
+		// or sees the new colour.
+		d, err := h.setColour(ctx, r.Declaration, r.Colour, r.By)
+		if err != nil {
+			return Changed{}, err
 		}
 		refs = d.Codes
 	}
@@ -368,7 +379,7 @@ func (h *Hub) Recolour(ctx context.Context, r RecolourRequest) (Changed, error) 
 			return out, err
 		}
 		void, changed := false, false
-		_, rev, err := update(ctx, h.store.codes, s.key(), func(c *codeRecord) error {
+		c, rev, err := update(ctx, h.store.codes, s.key(), func(c *codeRecord) error {
 			void = c.Value == statuslist.Invalid
 			if void {
 				return errVoid
@@ -383,6 +394,12 @@ func (h *Hub) Recolour(ctx context.Context, r RecolourRequest) (Changed, error) 
 			c.Value, c.By = value, r.By
 			return nil
 		})
+		if r.Status != nil && c.Declaration != "" && (err == nil || errors.Is(err, errSame)) {
+			// A declaration without a code: its Issue was cut, and nobody has this one.
+			if _, err := h.setColour(ctx, c.Declaration, r.Colour, r.By); err != nil && !errors.Is(err, errNoCode) {
+				return out, err
+			}
+		}
 		switch {
 		case errors.Is(err, errSame):
 			continue
@@ -407,9 +424,32 @@ func (h *Hub) Recolour(ctx context.Context, r RecolourRequest) (Changed, error) 
 	return out, nil
 }
 
+// setColour sets the colour of a declaration's next codes, and returns it with
+// the codes it has. Void says nothing about the person.
+func (h *Hub) setColour(ctx context.Context, id, colour, by string) (Declaration, error) {
+	d, _, err := update(ctx, h.store.registry, "declaration."+id, func(d *Declaration) error {
+		if len(d.Codes) == 0 {
+			return fmt.Errorf("declaration %s: %w: %w", d.ID, ErrConflict, errNoCode)
+		}
+		if d.Colour == colour || colour == gate.Void.String() {
+			return errSame
+		}
+		d.Colour = colour
+		return nil
+	})
+	if errors.Is(err, errSame) {
+		return d, nil
+	}
+	if err != nil {
+		return d, err
+	}
+	return d, h.audit(ctx, by, "colour-"+colour, id)
+}
+
 var (
-	errVoid = errors.New("void")
-	errSame = errors.New("no change")
+	errVoid   = errors.New("void")
+	errSame   = errors.New("no change")
+	errNoCode = errors.New("it has no code")
 )
 
 // Revoke makes a code or permit void, for ever.

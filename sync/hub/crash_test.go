@@ -7,13 +7,17 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"greengate/gate"
 )
 
-const childDir = "GREENGATE_TEST_HUB"
+// childDir is the hub's folder in a child, childMost the most bytes that a file there may have.
+const childDir, childMost = "GREENGATE_TEST_HUB", "GREENGATE_TEST_HUB_FILE"
 
 // TestMain serves a hub when the test has started itself again as a child.
 func TestMain(m *testing.M) {
@@ -36,6 +40,13 @@ func serveChild(dir string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
+	}
+	if most, err := strconv.ParseUint(os.Getenv(childMost), 10, 64); err == nil {
+		// As on a full disk: no file grows beyond this.
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
+			return err
+		}
 	}
 	fmt.Println("https://" + l.Addr().String())
 	return h.Serve(ctx, l, nil, nil)
@@ -90,4 +101,56 @@ func TestKilledHubKeepsWhatItAcknowledged(t *testing.T) {
 	}
 	h = openHub(t, dir, quiet())
 	verifyGate(t, h, "north", acknowledged)
+}
+
+// TestFullDisk: JetStream takes nothing any more after a write that failed, so
+// the hub ends, for the service manager to start it again. Nothing that it
+// acknowledged is lost, and once there is room each record is there once.
+func TestFullDisk(t *testing.T) {
+	h, dir := newHub(t, quiet())
+	g := addGate(t, h, "north")
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.CommandContext(t.Context(), self, "-test.run=^$")
+	child.Env = append(os.Environ(), childDir+"="+dir, childMost+"=262144")
+	said := new(strings.Builder)
+	child.Stderr = said
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	url, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	url = strings.TrimSpace(url)
+	var acknowledged uint64
+	for {
+		g.pass(t, 100, gate.Valid)
+		status, n, _ := g.post(t, url, g.batch(t, acknowledged+1, g.seq))
+		if status != 200 {
+			break
+		}
+		if acknowledged = n; n > 10000 {
+			t.Fatal("the disk does not fill")
+		}
+	}
+	if err := child.Wait(); err == nil || !strings.Contains(said.String(), ErrStorage.Error()) {
+		t.Errorf("the child ended with %v and said %q", err, said)
+	}
+	h = openHub(t, dir, quiet())
+	verifyGate(t, h, "north", acknowledged)
+	again, _ := serve(t, h)
+	if status, n, word := g.post(t, again, g.batch(t, acknowledged+1, g.seq)); status != 200 || n != g.seq {
+		t.Errorf("with room again: %d %d %q", status, n, word)
+	}
+	verifyGate(t, h, "north", g.seq)
 }

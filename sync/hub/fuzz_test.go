@@ -73,7 +73,7 @@ func FuzzPassages(f *testing.F) {
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/passages", bytes.NewReader(body))
 		r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{pair.Leaf}}}
 		w := httptest.NewRecorder()
-		h.handlePassages(w, r)
+		h.handlePassages(w, r, shown(r))
 		var a struct{ Acknowledged uint64 }
 		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
 			t.Fatalf("%x: answer %q: %v", body, w.Body, err)

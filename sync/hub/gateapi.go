@@ -27,7 +27,10 @@ const (
 	maxConnections = 20000
 	maxPerAddress  = 512
 	// maxIngest is how many batches are taken in at a time; a batch may be 1 MiB.
-	maxIngest = 64
+	// One gate may have maxIngestEach of these turns: one, and one more beside an
+	// upload that was cut off and hangs.
+	maxIngest     = 64
+	maxIngestEach = 2
 	// busyRetry is what a gate is told that comes when all are taken.
 	busyRetry = 5 * time.Second
 )
@@ -51,30 +54,36 @@ func (h *Hub) tlsConfig() *tls.Config {
 	clients := x509.NewCertPool()
 	clients.AddCert(h.ca.cert)
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{h.cert},
-		ClientAuth:   tls.VerifyClientCertIfGiven,
-		ClientCAs:    clients,
-		Time:         h.options.Now,
-		NextProtos:   []string{"http/1.1"},
+		MinVersion: tls.VersionTLS13,
+		// Asked for each connection: it is renewed while the hub runs.
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return h.cert.Load(), nil },
+		ClientAuth:     tls.VerifyClientCertIfGiven,
+		ClientCAs:      clients,
+		Time:           h.options.Now,
+		NextProtos:     []string{"http/1.1"},
 	}
 }
 
 func (h *Hub) gateServer() *http.Server {
 	mux := http.NewServeMux()
-	slots := make(chan struct{}, maxIngest)
+	turns := &turns{from: map[string]int{}}
 	lists := &listFiles{dir: h.paths.lists(), sums: map[string]fileSum{}}
 	mux.Handle("GET /lists/", http.StripPrefix("/lists/", lists))
 	mux.HandleFunc("GET /v1/time", h.handleTime)
 	mux.HandleFunc("POST /v1/passages", func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-			h.handlePassages(w, r)
-		default:
+		cert := shown(r)
+		if cert == nil {
+			answer(w, http.StatusUnauthorized, errorAnswer{Error: "certificate needed"})
+			return
+		}
+		from := cert.Subject.CommonName
+		if !turns.take(from) {
 			w.Header().Set("Retry-After", strconv.Itoa(int(busyRetry/time.Second)))
 			answer(w, http.StatusServiceUnavailable, errorAnswer{Error: "busy"})
+			return
 		}
+		defer turns.giveBack(from)
+		h.handlePassages(w, r, cert)
 	})
 	return &http.Server{
 		Handler:           mux,
@@ -84,6 +93,33 @@ func (h *Hub) gateServer() *http.Server {
 		WriteTimeout:   5 * time.Minute,
 		IdleTimeout:    3 * time.Minute,
 		MaxHeaderBytes: 16 << 10,
+	}
+}
+
+// turns bounds the batches that are taken in at a time, in all and from one gate.
+type turns struct {
+	mu    sync.Mutex
+	total int
+	from  map[string]int
+}
+
+func (t *turns) take(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.total >= maxIngest || t.from[id] >= maxIngestEach {
+		return false
+	}
+	t.total++
+	t.from[id]++
+	return true
+}
+
+func (t *turns) giveBack(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.total--
+	if t.from[id]--; t.from[id] <= 0 {
+		delete(t.from, id)
 	}
 }
 
@@ -100,14 +136,19 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(data)
 }
 
-// caller returns the gate behind a request, and notes its contact. The answer
-// is written when there is none.
-func (h *Hub) caller(w http.ResponseWriter, r *http.Request) (string, gateRecord, bool) {
+// shown returns the certificate that a request came with, which chains to the
+// hub's authority; nil without one.
+func shown(r *http.Request) *x509.Certificate {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		answer(w, http.StatusUnauthorized, errorAnswer{Error: "certificate needed"})
-		return "", gateRecord{}, false
+		return nil
 	}
-	id, rec, err := h.authenticate(r.Context(), r.TLS.VerifiedChains[0][0])
+	return r.TLS.VerifiedChains[0][0]
+}
+
+// caller returns the gate behind a request with this certificate, and notes its
+// contact. The answer is written when there is none.
+func (h *Hub) caller(w http.ResponseWriter, r *http.Request, cert *x509.Certificate) (string, gateRecord, bool) {
+	id, rec, err := h.authenticate(r.Context(), cert)
 	if errors.Is(err, errRevoked) {
 		h.log.Warn("gate refused", "gate", id)
 		answer(w, http.StatusForbidden, errorAnswer{Error: "forbidden"})
@@ -129,8 +170,8 @@ func (h *Hub) caller(w http.ResponseWriter, r *http.Request) (string, gateRecord
 // handleTime tells the time; a gate that shows its certificate is noted, and
 // one whose certificate is not in force is told so.
 func (h *Hub) handleTime(w http.ResponseWriter, r *http.Request) {
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		if _, _, ok := h.caller(w, r); !ok {
+	if cert := shown(r); cert != nil {
+		if _, _, ok := h.caller(w, r, cert); !ok {
 			return
 		}
 	}
@@ -138,8 +179,8 @@ func (h *Hub) handleTime(w http.ResponseWriter, r *http.Request) {
 }
 
 // handlePassages takes a batch.
-func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request) {
-	id, rec, ok := h.caller(w, r)
+func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.Certificate) {
+	id, rec, ok := h.caller(w, r, cert)
 	if !ok {
 		return
 	}
@@ -196,6 +237,8 @@ type fileSum struct {
 }
 
 func (l *listFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// What is not there may be there soon: no cache keeps that.
+	w.Header().Set("Cache-Control", "no-store")
 	name := r.URL.Path
 	top, _, _ := strings.Cut(name, "/")
 	if path.Clean("/"+name) != "/"+name || top != "metadata" && top != "targets" || strings.HasPrefix(path.Base(name), ".") {
@@ -304,9 +347,8 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		if ok {
 			return &limitedConn{Conn: c, release: func() { l.release(from) }}, nil
 		}
-		if err := c.Close(); err != nil {
-			return nil, err
-		}
+		// How a stranger's connection ends is no reason to accept no more.
+		_ = c.Close()
 	}
 }
 

@@ -49,7 +49,7 @@ func (h *Hub) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, invalid("hub_url: %w", err)
 	}
-	if err := h.cert.Leaf.VerifyHostname(host); err != nil {
+	if err := h.cert.Load().Leaf.VerifyHostname(host); err != nil {
 		return Bundle{}, invalid("hub_url: the hub's certificate is not for it: %w", err)
 	}
 	now := h.options.Now().UTC()

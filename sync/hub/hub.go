@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,7 +37,9 @@ type Options struct {
 	// by default, so that gates which poll each minute have it within 90 s.
 	// Negative: only when told to.
 	PublishDelay time.Duration
-	// Heartbeat is how often the timestamp is signed anew; one minute by default.
+	// Heartbeat is how often the timestamp is signed anew; ten minutes by
+	// default, a small part of the 24 h for which lists are fresh: between two
+	// of them each poll of each gate is answered without a body.
 	// Negative: only when told to publish.
 	Heartbeat time.Duration
 	// Location is where the operator's day begins; China's time (UTC+8) by default.
@@ -54,7 +57,7 @@ func (o Options) withDefaults() Options {
 		o.PublishDelay = 10 * time.Second
 	}
 	if o.Heartbeat == 0 {
-		o.Heartbeat = time.Minute
+		o.Heartbeat = 10 * time.Minute
 	}
 	if o.Location == nil {
 		o.Location = time.FixedZone("UTC+8", 8*3600)
@@ -71,7 +74,7 @@ type Hub struct {
 	lock      *os.File
 	store     *storage
 	ca        *ca
-	cert      tls.Certificate
+	cert      atomic.Pointer[tls.Certificate]
 	passages  hpke.PrivateKey
 	issuers   map[string]healthcode.Signer // by province
 	publisher *publisher.Publisher
@@ -116,7 +119,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 	if h.ca, err = openCA(h.paths.ca(), h.config.Name, o.Now()); err != nil {
 		return nil, err
 	}
-	if h.cert, err = h.ca.serverCertificate(h.paths.ca(), h.config.Hosts, o.Now()); err != nil {
+	if err := h.renew(); err != nil {
 		return nil, err
 	}
 	if h.passages, err = readPassageKey(h.paths.hpkeKey()); err != nil {
@@ -164,6 +167,19 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// renew makes the hub's certificate anew when it is near its end.
+func (h *Hub) renew() error {
+	if c := h.cert.Load(); c != nil && !nearEnd(c.Leaf, h.options.Now()) {
+		return nil
+	}
+	c, err := h.ca.serverCertificate(h.paths.ca(), h.config.Hosts, h.options.Now())
+	if err != nil {
+		return err
+	}
+	h.cert.Store(&c)
+	return nil
 }
 
 func readPassageKey(path string) (hpke.PrivateKey, error) {
@@ -229,7 +245,8 @@ func (h *Hub) ListenAdmin() (net.Listener, error) {
 
 // Serve answers gates (TLS is put on here), the operator's browser and the
 // admin socket until ctx ends, and publishes by itself. A nil listener is not
-// served. It returns nil when ctx ended.
+// served. It returns nil when ctx ended, and an error that wraps [ErrStorage]
+// when the storage takes nothing any more.
 func (h *Hub) Serve(ctx context.Context, gates, operator, admin net.Listener) error {
 	if operator != nil {
 		if a, ok := operator.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
@@ -267,6 +284,24 @@ func (h *Hub) Serve(ctx context.Context, gates, operator, admin net.Listener) er
 		serve("admin", admin, h.adminServer())
 	}
 	group.Go(func() error { h.publishLoop(ctx); return nil })
+	group.Go(func() error {
+		again := time.NewTicker(renewEvery)
+		defer again.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case err := <-h.store.failed:
+				// What is in its memory now may not be on the disk, so nothing more
+				// must be acknowledged by it. The next start reads the disk.
+				return fmt.Errorf("%w: %w\nhint: is the disk full? the hub must be started again", ErrStorage, err)
+			case <-again.C:
+				if err := h.renew(); err != nil {
+					h.log.Error("certificate not renewed", "err", err)
+				}
+			}
+		}
+	})
 	return group.Wait()
 }
 

@@ -25,6 +25,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"greengate/gate"
 	"greengate/gate/passage"
 	"greengate/pass"
@@ -282,6 +284,75 @@ func TestPermit(t *testing.T) {
 	}
 	if got := colourOf(t, h, p.Status); got != gate.Void {
 		t.Errorf("revoked permit is %s", got)
+	}
+}
+
+// TestNextCodeHasTheLastColour: whoever was turned red does not get a green
+// paper copy, also while both happen at once.
+func TestNextCodeHasTheLastColour(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	ctx := t.Context()
+	d, first := issueOne(t, h, "green", "static", nil)
+	next := func() Ref {
+		t.Helper()
+		i, err := h.Issue(ctx, IssueRequest{Declaration: d.ID, Kind: "paper", By: "desk-1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i.Status
+	}
+	if _, err := h.Recolour(ctx, RecolourRequest{Declaration: d.ID, Colour: "red", By: "reviewer-2"}); err != nil {
+		t.Fatal(err)
+	}
+	second := next()
+	if got := colourOf(t, h, second); got != gate.Red {
+		t.Errorf("after all were turned red the next code is %s", got)
+	}
+	if _, err := h.Recolour(ctx, RecolourRequest{Status: &first.Status, Colour: "yellow", By: "reviewer-2"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := colourOf(t, h, second); got != gate.Red {
+		t.Errorf("the recolour of one code made another %s", got)
+	}
+	if got := colourOf(t, h, next()); got != gate.Yellow {
+		t.Errorf("after one code was turned yellow the next one is %s", got)
+	}
+	// A lost code is revoked; the person's colour stays.
+	if _, err := h.Revoke(ctx, RevokeRequest{Declaration: d.ID, By: "reviewer-2"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := colourOf(t, h, next()); got != gate.Yellow {
+		t.Errorf("after a revocation the next code is %s, want yellow", got)
+	}
+
+	for range 5 {
+		d, _ := issueOne(t, h, "green", "static", nil)
+		var group errgroup.Group
+		for range 8 {
+			group.Go(func() error {
+				_, err := h.Issue(ctx, IssueRequest{Declaration: d.ID, Kind: "paper", By: "desk-1"})
+				return err
+			})
+		}
+		group.Go(func() error {
+			_, err := h.Recolour(ctx, RecolourRequest{Declaration: d.ID, Colour: "red", By: "reviewer-2"})
+			return err
+		})
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		d, err := h.Declaration(ctx, IDRequest{d.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Codes) != 9 {
+			t.Errorf("%d codes, want 9", len(d.Codes))
+		}
+		for _, ref := range d.Codes {
+			if got := colourOf(t, h, ref); got != gate.Red {
+				t.Errorf("%s is %s, want red", ref, got)
+			}
+		}
 	}
 }
 
@@ -758,6 +829,104 @@ func TestRevokedAndReplacedGate(t *testing.T) {
 	verifyGate(t, h, "north", 4)
 }
 
+// TestOneGateDoesNotHoldUpTheOthers: a gate with half-open uploads takes two
+// turns at most.
+func TestOneGateDoesNotHoldUpTheOthers(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	url, _ := serve(t, h)
+	slow, other := addGate(t, h, "slow"), addGate(t, h, "other")
+	other.pass(t, 1, gate.Valid)
+	var hanging sync.WaitGroup
+	t.Cleanup(hanging.Wait)
+	for range maxIngestEach {
+		body, end := io.Pipe()
+		hanging.Go(func() {
+			resp, err := slow.client.Post(url+"/v1/passages", "", body)
+			if err == nil {
+				err = resp.Body.Close()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		if _, err := end.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { end.Close() })
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		status, _, word := slow.post(t, url, []byte("garbage"))
+		if status == 503 && word == "busy" {
+			break
+		}
+		if status != 422 || time.Now().After(deadline) {
+			t.Fatalf("beside two hanging uploads: %d %q, want 503 busy", status, word)
+		}
+	}
+	if status, n, word := other.post(t, url, other.batch(t, 1, 1)); status != 200 || n != 1 {
+		t.Errorf("another gate: %d %d %q, want 200", status, n, word)
+	}
+}
+
+// stubborn is a listener whose connections do not close well.
+type stubborn struct{ net.Listener }
+
+type stubbornConn struct{ net.Conn }
+
+func (l stubborn) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return stubbornConn{c}, err
+}
+
+func (c stubbornConn) Close() error {
+	return errors.Join(c.Conn.Close(), errors.New("does not close well"))
+}
+
+// TestLimitOutlivesBadConnections: a connection beyond the limit is closed, and
+// what goes wrong with that does not end the server.
+func TestLimitOutlivesBadConnections(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLimitListener(stubborn{inner}, 10, 1)
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	dial := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	dial()
+	first, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		accepted <- err
+	}()
+	if _, err := dial().Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("beyond the limit: %v, want EOF", err)
+	}
+	if err := first.Close(); err == nil {
+		t.Fatal("the stub closes well")
+	}
+	dial()
+	if err := <-accepted; err != nil {
+		t.Errorf("accept behind a connection that did not close well: %v", err)
+	}
+}
+
 func TestTLS(t *testing.T) {
 	h, _ := newHub(t, quiet())
 	url, _ := serve(t, h)
@@ -798,7 +967,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("a foreign authority's gate was answered %d", resp.StatusCode)
 	}
 	// The hub's own server certificate is no gate's.
-	if _, _, err := h.authenticate(t.Context(), h.cert.Leaf); !errors.Is(err, errRevoked) {
+	if _, _, err := h.authenticate(t.Context(), h.cert.Load().Leaf); !errors.Is(err, errRevoked) {
 		t.Errorf("server certificate as gate: %v", err)
 	}
 }
@@ -859,6 +1028,10 @@ func TestListsAreStaticFiles(t *testing.T) {
 		if resp, _ := get(path, ""); resp.StatusCode != 404 {
 			t.Errorf("%s: %d, want 404", path, resp.StatusCode)
 		}
+	}
+	// The next root appears under a name that was not there: no cache may keep that.
+	if resp, _ := get("/lists/metadata/2.root.json", ""); resp.StatusCode != 404 || resp.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("next root: %d %q, want 404 and no-store", resp.StatusCode, resp.Header.Get("Cache-Control"))
 	}
 	if resp, _ := get("/lists/metadata/link.json", ""); resp.StatusCode == 200 {
 		t.Error("a link led out of the folder")
@@ -1030,12 +1203,12 @@ func TestServerCertificateIsRenewed(t *testing.T) {
 	o := quiet()
 	o.Now = c.now
 	h, dir := newHub(t, o)
-	first := h.cert.Leaf.SerialNumber
+	first := h.cert.Load().Leaf.SerialNumber
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
 	h = openHub(t, dir, o)
-	if h.cert.Leaf.SerialNumber.Cmp(first) != 0 {
+	if h.cert.Load().Leaf.SerialNumber.Cmp(first) != 0 {
 		t.Error("a good certificate was made anew")
 	}
 	if err := h.Close(); err != nil {
@@ -1043,8 +1216,27 @@ func TestServerCertificateIsRenewed(t *testing.T) {
 	}
 	c.advance(serverLife - serverRenew + time.Hour)
 	h = openHub(t, dir, o)
-	if h.cert.Leaf.SerialNumber.Cmp(first) == 0 {
+	second := h.cert.Load().Leaf.SerialNumber
+	if second.Cmp(first) == 0 {
 		t.Error("a certificate near its end was kept")
+	}
+	// Also a hub that is not started again for a year has a good one.
+	url, _ := serve(t, h)
+	c.advance(serverLife - serverRenew + time.Hour)
+	if err := h.renew(); err != nil {
+		t.Fatal(err)
+	}
+	client := addGate(t, h, "north").client
+	client.Transport.(*http.Transport).TLSClientConfig.Time = c.now
+	resp, err := client.Get(url + "/v1/time")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := resp.TLS.PeerCertificates[0].SerialNumber; n.Cmp(second) == 0 {
+		t.Error("a running hub shows a certificate near its end")
 	}
 }
 

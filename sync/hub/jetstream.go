@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -30,6 +35,8 @@ const (
 
 // storage is the hub's JetStream: an embedded server that listens nowhere.
 type storage struct {
+	// failed tells once that the server takes no more writes.
+	failed   chan error
 	server   *server.Server
 	conn     *nats.Conn
 	js       jetstream.JetStream
@@ -41,7 +48,10 @@ type storage struct {
 
 // openStorage starts the server on dir and makes the streams where they are missing.
 func openStorage(ctx context.Context, dir string, log *slog.Logger) (*storage, error) {
-	s := &storage{}
+	s := &storage{failed: make(chan error, 1)}
+	if err := flush(dir); err != nil {
+		return nil, fmt.Errorf("jetstream in %s: %w", dir, err)
+	}
 	opts := &server.Options{
 		ServerName: "greengate-hub",
 		DontListen: true,
@@ -61,7 +71,7 @@ func openStorage(ctx context.Context, dir string, log *slog.Logger) (*storage, e
 	if s.server, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("jetstream in %s: %w", dir, err)
 	}
-	s.server.SetLoggerV2(serverLog{log}, false, false, false)
+	s.server.SetLoggerV2(serverLog{log, s.failed}, false, false, false)
 	s.server.Start()
 	if !s.server.ReadyForConnections(30 * time.Second) {
 		s.close()
@@ -117,12 +127,45 @@ func (s *storage) close() {
 	s.server.WaitForShutdown()
 }
 
+// flush makes everything in dir durable. A process that was killed between a
+// write and its flush leaves what only the kernel's memory holds; the server
+// reads it back as stored, and what is stored is acknowledged.
+func flush(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() && !d.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
+}
+
 // serverLog hands the embedded server's messages on.
-type serverLog struct{ log *slog.Logger }
+type serverLog struct {
+	log    *slog.Logger
+	failed chan<- error
+}
 
 func (l serverLog) line(level slog.Level, format string, v []any) {
-	l.log.Log(context.Background(), level, "jetstream", "line", fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	l.log.Log(context.Background(), level, "jetstream", "line", text)
+	// After a write that failed the server leaves every later one without an
+	// answer, and says why only here.
+	if level >= slog.LevelWarn && slices.ContainsFunc(fatalWords, func(w string) bool { return strings.Contains(text, w) }) {
+		select {
+		case l.failed <- errors.New(text):
+		default:
+		}
+	}
 }
+
+// fatalWords are how nats-server says that a stream, or all of JetStream, has
+// stopped taking writes. TestFullDisk holds them against the server in use.
+var fatalWords = []string{"critical write error", "will be DISABLED", "disabling JetStream"}
+
 func (l serverLog) Noticef(format string, v ...any) { l.line(slog.LevelDebug, format, v) }
 func (l serverLog) Warnf(format string, v ...any)   { l.line(slog.LevelWarn, format, v) }
 func (l serverLog) Fatalf(format string, v ...any)  { l.line(slog.LevelError, format, v) }

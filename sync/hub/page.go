@@ -140,6 +140,7 @@ func (h *Hub) operatorHandler() http.Handler {
 		http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	})
+	own := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A page elsewhere may point a name of its own at 127.0.0.1; it does not get in.
 		if err := checkLoopback(r.Host); err != nil {
@@ -150,7 +151,7 @@ func (h *Hub) operatorHandler() http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("Cache-Control", "no-store")
-		mux.ServeHTTP(w, r)
+		own.ServeHTTP(w, r)
 	})
 }
 

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +90,16 @@ func TestOperatorPage(t *testing.T) {
 	if resp.StatusCode != 403 {
 		t.Errorf("by another name: %d, want 403", resp.StatusCode)
 	}
+	if req, err = http.NewRequest("POST", page+"/logout", nil); err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Sec-Fetch-Site", "cross-site")
+	if status, _ := read(client.Do(req)); status != 403 {
+		t.Errorf("from a page elsewhere: %d, want 403", status)
+	}
+	if _, body := read(client.Get(page)); !strings.Contains(body, "north") {
+		t.Error("a page elsewhere logged the operator out")
+	}
 	if status, body := read(client.PostForm(page+"/logout", nil)); status != 200 || strings.Contains(body, "north") {
 		t.Errorf("after the log-out: %d", status)
 	}
@@ -104,6 +118,62 @@ func TestOperatorPageOnlyOnLoopback(t *testing.T) {
 	if err := h.Serve(t.Context(), nil, l, nil); !errors.Is(err, ErrInvalid) {
 		t.Errorf("on every address: %v, want ErrInvalid", err)
 	}
+}
+
+// TestFailedPublishIsTriedAgain: what could not be published does not wait for
+// the next change or the next heartbeat.
+func TestFailedPublishIsTriedAgain(t *testing.T) {
+	var failures counter
+	h, dir := newHub(t, Options{PublishDelay: 10 * time.Millisecond, Heartbeat: time.Hour, Log: slog.New(slog.NewTextHandler(&failures, nil))})
+	visible, away := filepath.Join(dir, "lists", "metadata"), filepath.Join(dir, "away")
+	if err := os.Rename(visible, away); err != nil {
+		t.Fatal(err)
+	}
+	issueOne(t, h, "green", "static", nil)
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	done := make(chan error, 1)
+	go func() { done <- h.Serve(ctx, nil, nil, nil) }()
+	defer func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for !ok() {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				t.Fatalf("%s: not within 30 s", what)
+			}
+		}
+	}
+	// At the start, for the change, and again.
+	until("three failures", func() bool { return failures.Load() >= 3 })
+	if err := os.RemoveAll(visible); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, visible); err != nil {
+		t.Fatal(err)
+	}
+	until("published", func() bool {
+		h.last.mu.Lock()
+		defer h.last.mu.Unlock()
+		return h.last.err == "" && len(h.last.result.Lists) == 1
+	})
+}
+
+// counter counts the failed publishes in a log.
+type counter struct{ atomic.Int64 }
+
+func (c *counter) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "publish failed") {
+		c.Add(1)
+	}
+	return len(line), nil
 }
 
 // TestPublishesByItself: a change is published without being asked, and the

@@ -229,17 +229,24 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 }
 
 // publishLoop publishes by itself until ctx ends: PublishDelay after a change,
-// and each Heartbeat without one.
+// or after a publish that failed, and each Heartbeat without one.
 func (h *Hub) publishLoop(ctx context.Context) {
+	never := make(chan time.Time)
+	var due <-chan time.Time = never
+	waiting := false
 	try := func() {
 		out, err := h.Publish(ctx)
-		if err != nil && ctx.Err() == nil {
-			h.log.Error("publish failed", "err", err)
+		if err != nil {
+			if ctx.Err() == nil {
+				h.log.Error("publish failed", "err", err)
+			}
+			if h.options.PublishDelay > 0 && !waiting {
+				due, waiting = time.After(h.options.PublishDelay), true
+			}
 			return
 		}
 		h.log.Debug("published", "lists", len(out.Lists), "timestamp", out.Timestamp)
 	}
-	never := make(chan time.Time)
 	var beat <-chan time.Time = never
 	if h.options.Heartbeat > 0 {
 		t := time.NewTicker(h.options.Heartbeat)
@@ -247,8 +254,6 @@ func (h *Hub) publishLoop(ctx context.Context) {
 		beat = t.C
 		try()
 	}
-	var due <-chan time.Time = never
-	waiting := false
 	for {
 		select {
 		case <-ctx.Done():

@@ -17,6 +17,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: it is there already, or its state does not allow this.
 	ErrConflict = errors.New("conflict")
+	// ErrStorage: a write to the hub's disk failed; it must be started again.
+	ErrStorage = errors.New("the hub's storage failed")
 	// ErrFull: no index was free in many draws.
 	ErrFull = errors.New("status list is full")
 )
@@ -62,7 +64,7 @@ type Declaration struct {
 	Category string    `json:"category,omitempty"`
 	Declared time.Time `json:"declared"`
 	State    State     `json:"state"`
-	// Colour is the reviewer's: green, yellow or red.
+	// Colour of the next code: the reviewer's, or the last recolour's. Green, yellow or red.
 	Colour   string    `json:"colour,omitempty"`
 	Reviewer string    `json:"reviewer,omitempty"`
 	Reviewed time.Time `json:"reviewed,omitzero"`
