@@ -31,6 +31,9 @@ type file interface {
 	io.Closer
 	// sync makes written bytes durable (fdatasync).
 	sync() error
+	// reserve takes room for so many bytes, and fails at once where there is not
+	// so much. It wraps errors.ErrUnsupported where the file system has no such thing.
+	reserve(size int64) error
 	truncate(size int64) error
 	size() (int64, error)
 }
@@ -97,6 +100,7 @@ func (d osDisk) lock(name string) (io.Closer, error) {
 type osFile struct{ *os.File }
 
 func (f osFile) sync() error               { return datasync(f.File) }
+func (f osFile) reserve(size int64) error  { return reserve(f.File, size) }
 func (f osFile) truncate(size int64) error { return f.Truncate(size) }
 
 func (f osFile) size() (int64, error) {

@@ -575,6 +575,10 @@ func (l *Log) fill(id uint64, size int64) (*active, error) {
 		}
 		return nil, err
 	}
+	// A full disk says so here, before megabytes of zeros were written in vain.
+	if err := f.reserve(size); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return fail(err)
+	}
 	header := encodeHeader(passage.Genesis(l.gate), key)
 	zeros := make([]byte, zeroStep)
 	for off := int64(0); off < size; {

@@ -130,8 +130,8 @@ type faults struct {
 	// write is asked before each write, with how much of it goes to the disk
 	// and what is said; n < 0 lets all of it through.
 	write func(name string, off int64, p []byte) (n int, err error)
-	// sync, truncate and remove are asked before each.
-	sync, truncate, remove func(name string) error
+	// sync, truncate, remove and reserve are asked before each.
+	sync, truncate, remove, reserve func(name string) error
 }
 
 func (d *faults) set(f func()) {
@@ -191,6 +191,13 @@ func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *faultyFile) sync() error { return ask(f.d, &f.d.sync, f.name) }
+
+func (f *faultyFile) reserve(size int64) error {
+	if err := ask(f.d, &f.d.reserve, f.name); err != nil {
+		return err
+	}
+	return f.file.reserve(size)
+}
 
 func (f *faultyFile) truncate(size int64) error {
 	if err := ask(f.d, &f.d.truncate, f.name); err != nil {
@@ -615,6 +622,36 @@ func TestFullDisk(t *testing.T) {
 	if got := readAll(t, l); got != n+20 {
 		t.Fatalf("reopened: read up to %d, want %d", got, n+20)
 	}
+}
+
+// TestFullDiskIsNotWritten: trying for room again at each passage costs no
+// writes, which would wear the card and keep the person waiting.
+func TestFullDiskIsNotWritten(t *testing.T) {
+	dir := t.TempDir()
+	d, o := faulty(dir)
+	d.reserve = func(string) error { return syscall.ENOSPC }
+	l := open(t, dir, o)
+	written := 0
+	d.set(func() {
+		d.write = func(_ string, _ int64, p []byte) (int, error) {
+			written += len(p)
+			return -1, nil
+		}
+	})
+	for range 3 {
+		if _, err := l.Append(record(1)); !errors.Is(err, ErrFull) {
+			t.Errorf("%v, want ErrFull", err)
+		}
+	}
+	d.set(func() {
+		if written != 0 {
+			t.Errorf("three appends to a full disk wrote %d bytes", written)
+		}
+		// A file system that cannot reserve is filled as it is.
+		d.reserve = func(string) error { return syscall.EOPNOTSUPP }
+	})
+	add(t, l, 1, 3)
+	shut(t, l)
 }
 
 func TestTornCursor(t *testing.T) {

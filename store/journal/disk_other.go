@@ -2,7 +2,13 @@
 
 package journal
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 // datasync flushes the file's bytes.
 func datasync(f *os.File) error { return f.Sync() }
+
+// reserve is not known here.
+func reserve(*os.File, int64) error { return errors.ErrUnsupported }

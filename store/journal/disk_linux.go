@@ -16,3 +16,13 @@ func datasync(f *os.File) error {
 		}
 	}
 }
+
+// reserve takes blocks for so many bytes, which are zeros until they are written.
+func reserve(f *os.File, size int64) error {
+	for {
+		err := syscall.Fallocate(int(f.Fd()), 0, 0, size)
+		if !errors.Is(err, syscall.EINTR) {
+			return os.NewSyscallError("fallocate", err)
+		}
+	}
+}
