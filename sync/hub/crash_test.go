@@ -3,6 +3,7 @@ package hub
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -148,6 +149,16 @@ func TestFullDisk(t *testing.T) {
 	}
 	h = openHub(t, dir, quiet())
 	verifyGate(t, h, "north", acknowledged)
+	// Until such a hub has ended it acknowledges nothing, not even what it shows.
+	h.store.down.Store(true)
+	rec, err := h.gate(t.Context(), "north")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := h.ingest(t.Context(), "north", rec, g.batch(t, 1, acknowledged)); !errors.Is(err, ErrStorage) {
+		t.Errorf("a failed storage acknowledged %d, %v", n, err)
+	}
+	h.store.down.Store(false)
 	again, _ := serve(t, h)
 	if status, n, word := g.post(t, again, g.batch(t, acknowledged+1, g.seq)); status != 200 || n != g.seq {
 		t.Errorf("with room again: %d %d %q", status, n, word)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -35,8 +36,9 @@ const (
 
 // storage is the hub's JetStream: an embedded server that listens nowhere.
 type storage struct {
-	// failed tells once that the server takes no more writes.
+	// failed tells once that the server takes no more writes; down says so to whoever asks.
 	failed   chan error
+	down     atomic.Bool
 	server   *server.Server
 	conn     *nats.Conn
 	js       jetstream.JetStream
@@ -71,7 +73,7 @@ func openStorage(ctx context.Context, dir string, log *slog.Logger) (*storage, e
 	if s.server, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("jetstream in %s: %w", dir, err)
 	}
-	s.server.SetLoggerV2(serverLog{log, s.failed}, false, false, false)
+	s.server.SetLoggerV2(serverLog{log, s}, false, false, false)
 	s.server.Start()
 	if !s.server.ReadyForConnections(30 * time.Second) {
 		s.close()
@@ -145,8 +147,8 @@ func flush(dir string) error {
 
 // serverLog hands the embedded server's messages on.
 type serverLog struct {
-	log    *slog.Logger
-	failed chan<- error
+	log     *slog.Logger
+	storage *storage
 }
 
 func (l serverLog) line(level slog.Level, format string, v []any) {
@@ -155,8 +157,9 @@ func (l serverLog) line(level slog.Level, format string, v []any) {
 	// After a write that failed the server leaves every later one without an
 	// answer, and says why only here.
 	if level >= slog.LevelWarn && slices.ContainsFunc(fatalWords, func(w string) bool { return strings.Contains(text, w) }) {
+		l.storage.down.Store(true)
 		select {
-		case l.failed <- errors.New(text):
+		case l.storage.failed <- errors.New(text):
 		default:
 		}
 	}

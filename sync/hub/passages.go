@@ -114,6 +114,10 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 	g.ingest.Lock()
 	defer g.ingest.Unlock()
 	for range maxTries {
+		// What the server shows now may be what it failed to flush.
+		if h.store.down.Load() {
+			return 0, ErrStorage
+		}
 		at, err := h.head(ctx, id)
 		if err != nil {
 			return 0, err
