@@ -73,7 +73,7 @@ bench: build ## figures, each beside its floor in the same run: bench: NAME VALU
 
 screenshots: build ## pictures of every page and state, in out/screenshots (needs chromium)
 	@mkdir -p out/screenshots
-	@GREENGATE_SCREENSHOTS=$(CURDIR)/out/screenshots $(GO) test -count=1 -run Screenshots ./display/web ./sync/hub
+	@GREENGATE_SCREENSHOTS=$(CURDIR)/out/screenshots $(GO) test -count=1 -run 'InABrowser|Screenshots' ./display/web ./sync/hub
 
 notices: ## write NOTICES.md anew from the licences of what is linked
 	@deploy/notices

@@ -50,6 +50,8 @@ type WebConfig struct {
 	Certificate string `toml:"certificate"`
 	Key         string `toml:"key"`
 	ClientCA    string `toml:"client_ca"`
+	// Hosts are names or addresses, without a port, under which tablets ask for the pages; loopback is always there.
+	Hosts []string `toml:"hosts"`
 	// Languages of the pages, first one largest.
 	Languages []string `toml:"languages"`
 }

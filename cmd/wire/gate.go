@@ -244,7 +244,7 @@ func (g *Gate) openPages(guards *gate.Guards) error {
 	}
 	var err error
 	if g.web, err = web.New(web.Config{
-		Lane: g.lane, Guards: guards, Health: g.Health, Languages: g.cfg.Web.Languages, Log: g.log,
+		Lane: g.lane, Guards: guards, Health: g.Health, Languages: g.cfg.Web.Languages, Hosts: g.cfg.Web.Hosts, Log: g.log,
 		Now: func() time.Time { now, _ := g.clock.Now(); return now },
 	}); err != nil {
 		return err
