@@ -155,7 +155,7 @@ func TestFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, _, err := h.ingest(t.Context(), "north", rec, g.batch(t, 1, acknowledged)); !errors.Is(err, ErrStorage) {
+	if n, _, err := h.ingest(t.Context(), "north", rec, g.batch(t, acknowledged-99, acknowledged)); !errors.Is(err, ErrStorage) {
 		t.Errorf("a failed storage acknowledged %d, %v", n, err)
 	}
 	h.store.down.Store(false)
