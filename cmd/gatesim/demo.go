@@ -81,21 +81,27 @@ func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	serving, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &demo{out: stdout, dir: dir, bin: filepath.Dir(exe), pictures: filepath.Join(dir, "camera")}
 	if f, ok := stdout.(*os.File); ok {
 		d.colours = term.IsTerminal(int(f.Fd()))
 	}
 	defer func() {
+		interrupted := ctx.Err() != nil
 		err = errors.Join(err, d.close())
-		if err != nil || *keep {
+		if interrupted && *once {
+			err = errors.New("interrupted")
+		} else if interrupted {
+			err = nil // Ctrl-C is how the demonstration ends
+		}
+		if err != nil && !interrupted || *keep {
 			fmt.Fprintf(stdout, "\nlogs and data are kept in %s\n", dir)
 		} else {
-			err = os.RemoveAll(dir)
+			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if err := d.raise(ctx); err != nil {
+	if err := d.raise(serving); err != nil {
 		return err
 	}
 	if err := d.play(ctx); err != nil {
