@@ -27,7 +27,8 @@ type Policy struct {
 	// StaleAfter and TooOldAfter grade the age of lists, in seconds.
 	StaleAfter  Seconds `json:"stale_after_seconds"`
 	TooOldAfter Seconds `json:"too_old_after_seconds"`
-	// RiskHoldAt and RiskNoticeAt are the map's levels from which a person is held, or admitted with a notice.
+	// RiskHoldAt and RiskNoticeAt are the map's levels from which a person is
+	// held, or admitted with a notice; RiskUnknown, written "off", is never.
 	RiskHoldAt   RiskLevel `json:"risk_hold_at"`
 	RiskNoticeAt RiskLevel `json:"risk_notice_at"`
 	// HoldPaper sends paper codes to the guard.

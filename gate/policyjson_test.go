@@ -31,7 +31,8 @@ func TestParsePolicy(t *testing.T) {
 		`{"passback_window_seconds": -1}`,
 		`{"stale_after_seconds": 0}`, `{"stale_after_seconds": 9223372036854775807}`,
 		`{"too_old_after_seconds": 60}`,
-		`{"risk_hold_at": 6}`, `{"risk_notice_at": 256}`,
+		`{"risk_hold_at": 4}`, `{"risk_hold_at": 0}`, `{"risk_hold_at": true}`,
+		`{"risk_hold_at": "unknown"}`, `{"risk_hold_at": "High"}`, `{"risk_hold_at": " high"}`, `{"risk_hold_at": ""}`, `{"risk_hold_at": "4"}`,
 		`{"hold_paper": 1}`,
 		`{"version": 1` + strings.Repeat(" ", MaxPolicy) + `}`,
 	} {
@@ -41,6 +42,31 @@ func TestParsePolicy(t *testing.T) {
 	}
 	if _, err := (Policy{}).Marshal(); !errors.Is(err, ErrPolicy) {
 		t.Errorf("the zero policy was marshalled: %v", err)
+	}
+}
+
+// Levels are written as words, so that an operator can write a policy or a map by hand.
+func TestRiskWords(t *testing.T) {
+	p := DefaultPolicy()
+	p.RiskHoldAt = RiskUnknown
+	data, err := p.Marshal()
+	if err != nil || !strings.Contains(string(data), `"risk_hold_at":"off","risk_notice_at":"medium"`) {
+		t.Errorf("policy %s, %v", data, err)
+	}
+	byHand := `{"version":1,"day":"2020-02-17","counties":{"110101":"low","110102":"lower","330106":"medium","330108":"higher","420102":"high"}}`
+	m, err := ParseRiskMap([]byte(byHand))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]RiskLevel{"110101": RiskLow, "110102": RiskLower, "330106": RiskMedium, "330108": RiskHigher, "420102": RiskHigh}
+	if !maps.Equal(m.Counties, want) {
+		t.Errorf("counties %v, want %v", m.Counties, want)
+	}
+	if data, err := m.Marshal(); err != nil || string(data) != byHand {
+		t.Errorf("written again: %s, %v", data, err)
+	}
+	if text, err := (RiskHigh + 1).MarshalText(); err == nil {
+		t.Errorf("a level without a word is written %q", text)
 	}
 }
 
@@ -96,11 +122,13 @@ func TestParseRiskMap(t *testing.T) {
 	for _, bad := range []string{
 		``, `null`, `{}`, `{"day":"17.2.2020"}`, `{"day":"2020-02-30"}`, `{"day":"2020-02-17"}x`,
 		`{"day":"2020-02-17","colours":{}}`,
-		`{"day":"2020-02-17","counties":{"33010":1}}`,
-		`{"day":"2020-02-17","counties":{"33010x":1}}`,
-		`{"day":"2020-02-17","counties":{"330106":0}}`,
-		`{"day":"2020-02-17","counties":{"330106":6}}`,
-		`{"day":"2020-02-17","counties":{"330106":-1}}`,
+		`{"day":"2020-02-17","counties":{"33010":"low"}}`,
+		`{"day":"2020-02-17","counties":{"33010x":"low"}}`,
+		`{"day":"2020-02-17","counties":{"330106":"off"}}`,
+		`{"day":"2020-02-17","counties":{"330106":"unknown"}}`,
+		`{"day":"2020-02-17","counties":{"330106":"red"}}`,
+		`{"day":"2020-02-17","counties":{"330106":1}}`,
+		`{"day":"2020-02-17","counties":{"330106":null}}`,
 		`{"day":"2020-02-17"` + strings.Repeat(" ", MaxRiskMap) + `}`,
 	} {
 		if _, err := ParseRiskMap([]byte(bad)); !errors.Is(err, ErrRiskMap) {
@@ -110,7 +138,7 @@ func TestParseRiskMap(t *testing.T) {
 }
 
 func FuzzParseRiskMap(f *testing.F) {
-	f.Add([]byte(`{"version":1,"day":"2020-02-17","counties":{"330106":1}}`))
+	f.Add([]byte(`{"version":1,"day":"2020-02-17","counties":{"330106":"low"}}`))
 	f.Add([]byte(`{"day":"2020-02-17","counties":null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := ParseRiskMap(data)

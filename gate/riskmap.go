@@ -24,8 +24,9 @@ type RiskMap struct {
 	Version uint64 `json:"version"`
 	// Day the map is for, as "2020-02-17".
 	Day string `json:"day"`
-	// Counties by their code of GB/T 2260, six digits. A county that is not
-	// named is RiskUnknown.
+	// Counties by their code of GB/T 2260, six digits, each with the word of
+	// its level, as {"330106": "low"}. A county that is not named is
+	// RiskUnknown, and none is named so.
 	Counties map[string]RiskLevel `json:"counties"`
 }
 
@@ -66,7 +67,7 @@ func (m RiskMap) Check() error {
 			return fmt.Errorf("%w: county %.20q is not six digits", ErrRiskMap, county)
 		}
 		if level < RiskLow || level > RiskHigh {
-			return fmt.Errorf("%w: county %s: level %d, allowed are %d to %d", ErrRiskMap, county, level, RiskLow, RiskHigh)
+			return fmt.Errorf("%w: county %s: level %s, allowed are %s to %s", ErrRiskMap, county, level, RiskLow, RiskHigh)
 		}
 	}
 	return nil

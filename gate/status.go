@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"fmt"
 	"time"
 
 	"greengate/pass"
@@ -132,6 +133,38 @@ func (r RiskLevel) String() string {
 		return "high"
 	}
 	return "unknown"
+}
+
+// riskOff is how RiskUnknown is written, as no level but the absence of one:
+// a policy that acts from "off" on never acts.
+const riskOff = "off"
+
+// MarshalText writes the level as policies and maps have it: its word, or
+// "off" for RiskUnknown. A level that has no word is an error.
+func (r RiskLevel) MarshalText() ([]byte, error) {
+	if r == RiskUnknown {
+		return []byte(riskOff), nil
+	}
+	if r > RiskHigh {
+		return nil, fmt.Errorf("risk level %d has no word", uint8(r))
+	}
+	return []byte(r.String()), nil
+}
+
+// UnmarshalText reads exactly what MarshalText writes.
+func (r *RiskLevel) UnmarshalText(text []byte) error {
+	word := string(text)
+	if word == riskOff {
+		*r = RiskUnknown
+		return nil
+	}
+	for level := RiskLow; level <= RiskHigh; level++ {
+		if word == level.String() {
+			*r = level
+			return nil
+		}
+	}
+	return fmt.Errorf("risk level %.20q is none of low, lower, medium, higher, high and, in a policy, off", word)
 }
 
 // ClockQuality says how far the time of day may be trusted.

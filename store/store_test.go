@@ -160,7 +160,7 @@ func TestEverythingSurvivesReopening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rawMap := []byte(`{"version":9,"day":"2020-02-17","counties":{"330106":5}}`)
+	rawMap := []byte(`{"version":9,"day":"2020-02-17","counties":{"330106":"high"}}`)
 	riskMap, err := gate.ParseRiskMap(rawMap)
 	if err != nil {
 		t.Fatal(err)

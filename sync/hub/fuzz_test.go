@@ -35,7 +35,7 @@ func FuzzAdmin(f *testing.F) {
 	seed(9, PermitRequest{Enterprise: "E", Holder: i.Status, By: "x"})
 	seed(10, GateRequest{Gate: "north", By: "x", Replace: true})
 	seed(13, Document{json.RawMessage(`{"version":3}`), "x"})
-	seed(14, Document{json.RawMessage(`{"day":"2020-02-17","counties":{"330106":1}}`), "x"})
+	seed(14, Document{json.RawMessage(`{"day":"2020-02-17","counties":{"330106":"low"}}`), "x"})
 	seed(16, PassagesRequest{Gate: "north", After: 1 << 63, Max: 1})
 	f.Add(1, []byte(`{"id":"*.>"}`))
 	f.Add(5, []byte(`{"status":{"uri":"jkm:3301/0","index":18446744073709551615},"colour":"red","by":"x"}`))

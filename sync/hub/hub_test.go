@@ -448,7 +448,7 @@ func TestPolicyAndMapVersions(t *testing.T) {
 	if err := h.SetPolicy(ctx, Document{json.RawMessage(`{"version":1}`), "op"}); !errors.Is(err, ErrConflict) {
 		t.Errorf("version 1 again: %v, want ErrConflict", err)
 	}
-	if err := h.SetMap(ctx, Document{json.RawMessage(`{"day":"2020-02-17","counties":{"330106":1}}`), "op"}); err != nil {
+	if err := h.SetMap(ctx, Document{json.RawMessage(`{"day":"2020-02-17","counties":{"330106":"low"}}`), "op"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.Publish(ctx); err != nil {
