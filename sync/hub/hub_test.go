@@ -467,6 +467,51 @@ func TestPolicyAndMapVersions(t *testing.T) {
 	}
 }
 
+// TestColoursDoNotWaitForOfflineKeys: with the offline keys in their safe, a
+// new enterprise and a policy wait, said aloud; a recolour goes out; and with
+// the keys back all of it does.
+func TestColoursDoNotWaitForOfflineKeys(t *testing.T) {
+	h, dir := newHub(t, quiet())
+	ctx := t.Context()
+	_, code := issueOne(t, h, "green", "static", nil)
+	if _, err := h.Publish(ctx); err != nil {
+		t.Fatal(err)
+	}
+	offline, safe := filepath.Join(dir, "keys", "tuf", "offline"), filepath.Join(t.TempDir(), "safe")
+	if err := os.Rename(offline, safe); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.AddEnterprise(ctx, EnterpriseRequest{Number: "QJ-9", Name: "Works", Region: "330106", Zones: []string{"A"}, By: "op"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.SetPolicy(ctx, Document{json.RawMessage(`{"fever_at_millicelsius":37500}`), "op"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, colour := range []string{"yellow", "red"} {
+		if _, err := h.Recolour(ctx, RecolourRequest{Status: &code.Status, Colour: colour, By: "op"}); err != nil {
+			t.Fatal(err)
+		}
+		out, err := h.Publish(ctx)
+		if err != nil {
+			t.Fatalf("recolour %d: %v", i, err)
+		}
+		if len(out.Lists) != 1 || !strings.Contains(out.Waiting, "offline keys") {
+			t.Errorf("recolour %d: published %v, waiting %q", i, out.Lists, out.Waiting)
+		}
+	}
+	if err := os.Rename(safe, offline); err != nil {
+		t.Fatal(err)
+	}
+	out, err := h.Publish(ctx)
+	if err != nil || out.Waiting != "" {
+		t.Fatalf("with the keys back: %v, waiting %q", err, out.Waiting)
+	}
+	policies, err := filepath.Glob(filepath.Join(h.paths.lists(), "targets", "policy", "*.policy.json"))
+	if err != nil || len(policies) != 1 {
+		t.Errorf("published policies: %v %v", policies, err)
+	}
+}
+
 // TestTwoDrawers: many at once claim indices; no index is given twice.
 func TestTwoDrawers(t *testing.T) {
 	h, _ := newHub(t, quiet())

@@ -175,6 +175,8 @@ type hubView struct {
 	Name              string
 	Now               string
 	Published, Failed string
+	Waiting           string
+	Due               []dueView
 	Timestamp         int64
 	Gates             []gateView
 	Lists             []listView
@@ -183,6 +185,8 @@ type hubView struct {
 	Total             Counts
 	Codes             uint64
 }
+
+type dueView struct{ Role, Ends string }
 
 type gateView struct {
 	GateStatus
@@ -280,6 +284,10 @@ func (h *Hub) view(r *http.Request) (hubView, error) {
 	}
 	h.last.mu.Lock()
 	v.Published, v.Failed, v.Timestamp = local(h.last.at), h.last.err, h.last.result.Timestamp
+	v.Waiting = h.last.result.Waiting
+	for _, d := range h.last.result.Due {
+		v.Due = append(v.Due, dueView{d.Role, d.Ends.In(h.options.Location).Format(time.DateOnly)})
+	}
 	h.last.mu.Unlock()
 	return v, nil
 }

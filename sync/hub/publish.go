@@ -210,10 +210,32 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 	h.lists.mu.Unlock()
 	slices.SortFunc(c.Lists, func(a, b publisher.List) int { return strings.Compare(a.Info.URI, b.Info.URI) })
 	v, err := h.publisher.Publish(ctx, c)
+	waiting := ""
+	if errors.Is(err, publisher.ErrOfflineKeys) {
+		// A colour must not wait for somebody to fetch the offline keys: what
+		// needs them stays as it was, and is tried again with each publish.
+		waiting = err.Error()
+		c.Keys, c.Policy, c.Map = nil, gate.Policy{}, gate.RiskMap{}
+		v, err = h.publisher.Publish(ctx, c)
+	}
 	if err != nil {
 		return Published{}, err
 	}
-	out := Published{Issued: v.Issued, Timestamp: v.Timestamp}
+	if waiting != "" {
+		h.last.mu.Lock()
+		h.last.keys, h.last.policy = h.last.keys || keys || !ever, h.last.policy || policy || !ever
+		h.last.mu.Unlock()
+		h.log.Error("keys, policy or map wait for the offline keys; colours were published", "err", waiting)
+	}
+	out := Published{Issued: v.Issued, Timestamp: v.Timestamp, Waiting: waiting}
+	due, err := h.publisher.Expiring(c.Issued)
+	if err != nil {
+		return Published{}, err
+	}
+	for _, d := range due {
+		out.Due = append(out.Due, Due{Role: d.Role, Ends: d.At})
+		h.log.Warn("a role wants the offline keys before its end", "role", d.Role, "ends", d.At)
+	}
 	h.lists.mu.Lock()
 	defer h.lists.mu.Unlock()
 	for _, s := range snapshots {

@@ -254,6 +254,17 @@ type Published struct {
 	Timestamp int64 `json:"timestamp"`
 	// Lists that were written.
 	Lists []string `json:"lists,omitempty"`
+	// Waiting says what was left out because it must be signed by keys that are
+	// offline, and what to do; "" for nothing. Colours never wait.
+	Waiting string `json:"waiting,omitempty"`
+	// Due names the roles signed by offline keys that are past half their life.
+	Due []Due `json:"due,omitempty"`
+}
+
+// Due is a role that wants the offline keys before its end.
+type Due struct {
+	Role string    `json:"role"`
+	Ends time.Time `json:"ends"`
 }
 
 // PassagesRequest reads stored passages of a gate.
