@@ -202,7 +202,7 @@ func TestJudge(t *testing.T) {
 		decided[row.reason] = true
 	}
 	// These are never Judge's: notices, and what people do past it.
-	for _, r := range []Reason{ListsStale, Busy, ByGuard, ByFire, ByButton} {
+	for _, r := range []Reason{ListsStale, Busy, Forced, ByGuard, ByFire, ByButton} {
 		if decided[r] {
 			t.Errorf("%s has a row, but is no decision of Judge", r)
 		}
@@ -231,7 +231,7 @@ func TestPresentation(t *testing.T) {
 		ListsMissing: "amber slow, two mid", NewerThanList: "amber slow, two mid", ListsTooOld: "amber slow, two mid",
 		ClockIsUnset: "amber slow, two mid", PaperCode: "amber slow, two mid", Fault: "red slow, none",
 		ExitFree: "green, one high", ByGuard: "green, one high", ByFire: "green, one high", ByButton: "green, one high",
-		ListsStale: "red slow, none", Busy: "red slow, none", // notices: never shown so
+		ListsStale: "red slow, none", Busy: "red slow, none", Forced: "red slow, none", // notices: never shown so
 	}
 	for _, r := range Reasons() {
 		l, tone := r.Presentation()

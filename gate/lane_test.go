@@ -591,6 +591,25 @@ var stories = []struct {
 			16s  outcome    not-turned`,
 	},
 	{
+		name: "somebody forces a locked turnstile, which is written down once a second at most",
+		play: func(t *testing.T, r *gatetest.Rig) {
+			for i := range 6 {
+				r.At(2*s + time.Duration(i)*300*time.Millisecond)
+				r.Turn()
+			}
+			r.At(10 * s)
+		},
+		want: `
+			  2s  contact    passage
+			  2s  act        forced
+			2.3s  contact    passage
+			2.6s  contact    passage
+			2.9s  contact    passage
+			3.2s  contact    passage
+			3.2s  act        forced
+			3.5s  contact    passage`,
+	},
+	{
 		name: "somebody leaves while somebody enters",
 		play: func(t *testing.T, r *gatetest.Rig) {
 			r.At(2 * s)

@@ -114,6 +114,7 @@ type machine struct {
 	applying bool
 	applyDue time.Time
 	reapply  time.Time
+	forced   time.Time // when a locked turnstile last turned and was written down
 }
 
 func newMachine(cfg LaneConfig, thermometer bool, rand io.Reader, log *slog.Logger) *machine {
@@ -830,7 +831,12 @@ func (m *machine) turnedIn() {
 		}
 	default:
 		m.counters.Forced++
-		m.log.Warn("turnstile turned inwards while it was locked")
+		// A contact that chatters must not fill the journal.
+		if m.forced.IsZero() || m.at.now.Sub(m.forced) >= time.Second {
+			m.forced = m.at.now
+			m.log.Warn("turnstile turned inwards while it was locked")
+			m.enqueue(entry{m.record(ActRecord, nil, Refuse, Forced), nil})
+		}
 	}
 }
 

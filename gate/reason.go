@@ -45,6 +45,7 @@ const (
 	ByGuard           Reason = "guard"       // a guard resolved a hold or recorded a passage without a code
 	ByFire            Reason = "fire"        // fire input: released past everything
 	ByButton          Reason = "exit-button" // exit button
+	Forced            Reason = "forced"      // the turnstile turned inwards while it was locked
 	Busy              Reason = "busy"        // only a notice: a scan came while another was in hand
 )
 
@@ -53,5 +54,5 @@ func Reasons() []Reason {
 	return []Reason{Valid, Unreadable, Malformed, UnknownKey, BadSignature, VoidCode, OutOfBounds, Expired, NotYetValid,
 		ProofMissing, ProofStale, Replayed, RedCode, YellowCode, PermitNeeded, PermitWrongZone, PermitExpired, PermitNotHolders,
 		Measuring, Again, Closer, Fever, ThermometerAbsent, ThermometerBroken, OutOfRange, RiskHighRegion, RiskMediumRegion,
-		Passback, ListsMissing, NewerThanList, ListsTooOld, ListsStale, ClockIsUnset, PaperCode, Fault, ExitFree, ByGuard, ByFire, ByButton, Busy}
+		Passback, ListsMissing, NewerThanList, ListsTooOld, ListsStale, ClockIsUnset, PaperCode, Fault, ExitFree, ByGuard, ByFire, ByButton, Forced, Busy}
 }
