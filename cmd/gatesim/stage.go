@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
+	"greengate/cmd/control"
 	"greengate/gate"
 	"greengate/gpio/gpiosim"
 )
@@ -52,10 +52,7 @@ func openStage(path string, lane *gpiosim.Lane, log *slog.Logger) (*stage, error
 	if path == "" {
 		return nil, errors.New("name it with -sim")
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.Listen("unix", path)
+	l, err := control.Listen(path)
 	if err != nil {
 		return nil, err
 	}

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -31,17 +29,9 @@ type controlServer struct {
 }
 
 func openControl(path string, g *Gate) (*controlServer, error) {
-	// A socket left behind by a crash is replaced; the journal's and the
-	// store's locks say that no other gate runs here.
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
+	l, err := control.Listen(path)
 	if err != nil {
-		return nil, fmt.Errorf("control socket: %w\nhint: its folder must exist; see `control` in gate.toml", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
+		return nil, fmt.Errorf("control socket (`control` in gate.toml): %w", err)
 	}
 	return &controlServer{g: g, listener: l, reader: pass.NewReader(healthcode.New(g.db, healthcode.Options{}))}, nil
 }

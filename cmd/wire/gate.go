@@ -112,7 +112,9 @@ func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
 	}
 	g.clock.Floor(since)
 
-	if g.db, err = store.Open(filepath.Join(cfg.State, "lists.db"), store.Options{Log: g.log, MaxBytes: int64(cfg.Lists.CapMiB) << 20}); err != nil {
+	if g.db, err = store.Open(filepath.Join(cfg.State, "lists.db"), store.Options{Log: g.log, MaxBytes: int64(cfg.Lists.CapMiB) << 20}); errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("%w\nhint: one gate for each state folder; does gated run already?", err)
+	} else if err != nil {
 		return nil, err
 	}
 	g.clock.Floor(g.db.Floor())

@@ -211,8 +211,8 @@ func TestTwoGatesOnOneFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Open(cfg, Hardware{}, r.gate.opt)
-	if !errors.Is(err, store.ErrLocked) {
-		t.Errorf("got %v, want %v", err, store.ErrLocked)
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), "hint: ") {
+		t.Errorf("got %v, want %v with a hint", err, store.ErrLocked)
 	}
 }
 
