@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -331,7 +332,9 @@ func (c *Config) check(name string) Problems {
 		}
 	}
 	within := func(key string, d Duration, lo, hi time.Duration) {
-		if v := time.Duration(d); v < lo || v > hi {
+		if v := time.Duration(d); v > 0 && v < time.Microsecond {
+			say(key, fmt.Sprintf("with a unit and in quotes, as %q", fmt.Sprintf("%ds", v)), "%d has no unit", v)
+		} else if v < lo || v > hi {
 			say(key, fmt.Sprintf("from %s to %s", lo, hi), "%s is out of range", v)
 		}
 	}
@@ -352,10 +355,13 @@ func (c *Config) check(name string) Problems {
 		}
 	}
 	if c.Web.Listen != "" {
-		host, _, err := net.SplitHostPort(c.Web.Listen)
+		host, port, err := net.SplitHostPort(c.Web.Listen)
+		_, portErr := strconv.ParseUint(port, 10, 16)
 		switch {
 		case err != nil:
 			say("web.listen", `an address such as "127.0.0.1:8090"`, "%q is not host:port", c.Web.Listen)
+		case portErr != nil:
+			say("web.listen", "a number up to 65535", "%q is no port", port)
 		case c.Web.Certificate == "" && host != "localhost" && !net.ParseIP(host).IsLoopback():
 			say("web.listen", "use 127.0.0.1, or set web.certificate, web.key and web.client_ca", "%q is not loopback and has no certificate", c.Web.Listen)
 		}

@@ -39,6 +39,8 @@ func TestParseConfigSaysWhatIsWrong(t *testing.T) {
 		{"no device", "[[reader]]\nkind = \"serial\"\n", "device: missing", "/dev/ttyUSB0"},
 		{"twice", minimal + "[[reader]]\nkind = \"serial\"\ndevice = \"/dev/ttyUSB1\"\n", "used twice", "name of its own"},
 		{"open to the world", minimal + "[web]\nlisten = \"0.0.0.0:80\"\n", "not loopback", "web.certificate"},
+		{"no port", minimal + "[web]\nlisten = \"127.0.0.1:99999\"\n", `"99999" is no port`, "65535"},
+		{"no unit", minimal + "[lane]\nhold_for = 60\n", "lane.hold_for: 60 has no unit", `"60s"`},
 		{"half a certificate", minimal + "[web]\nlisten = \"127.0.0.1:80\"\nkey = \"x\"\n", "one without the others", ""},
 		{"region", minimal + "[lists]\nhold = [\"Hangzhou\"]\n", "not a region", "GB/T 2260"},
 		{"a relay on a pin that pulls up", minimal + "[gpio]\nentry_relay = \"GPIO3\"\n", "gate.toml: gpio: ", "\nhint: "},
