@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"image/png"
+	"io"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -137,7 +140,13 @@ var commands = []command{
 		url := f.String("hub-url", "", "where this gate finds the hub, where it is not the hub's own `URL`")
 		replace := f.Bool("replace", false, "give a known gate a new certificate; the old one ends")
 		return func(ctx context.Context, c call) error {
+			if err := vacant(*out, c.args[0], *replace); err != nil {
+				return err
+			}
 			b, err := c.hub.AddGate(ctx, hub.GateRequest{Gate: c.args[0], Site: *site, HubURL: *url, Replace: *replace, By: whoami()})
+			if errors.Is(err, hub.ErrConflict) && !*replace {
+				return fmt.Errorf("%w\nhint: -replace gives it a new certificate; the old one ends", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -215,13 +224,49 @@ func revoke(*flag.FlagSet) action {
 func document(send func(*hub.Client, context.Context, hub.Document) error) func(*flag.FlagSet) action {
 	return func(*flag.FlagSet) action {
 		return func(ctx context.Context, c call) error {
-			text, err := os.ReadFile(c.args[0])
+			text, err := readDocument(c.args[0])
 			if err != nil {
 				return err
 			}
 			return send(c.hub, ctx, hub.Document{JSON: text, By: whoami()})
 		}
 	}
+}
+
+// maxDocument is the longest policy or map, in bytes; the hub takes no longer request.
+const maxDocument = 1 << 20
+
+func readDocument(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxDocument {
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxDocument)
+	}
+	if !json.Valid(text) {
+		return nil, fmt.Errorf("%s is not JSON", path)
+	}
+	return text, nil
+}
+
+// vacant says whether an identity may be written to path: one that is there is
+// the only copy of some gate's key.
+func vacant(path, gate string, replace bool) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if id, err := enrol.Load(path); err == nil && id.Gate == gate && replace {
+		return nil
+	}
+	return fmt.Errorf("%s is there already; nothing was changed\nhint: -out names another file", path)
 }
 
 // show prints an answer unless there is an error.

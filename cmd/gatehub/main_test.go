@@ -143,6 +143,16 @@ func TestOperatorsDay(t *testing.T) {
 	if gates := decode[[]hub.GateStatus](t, h.must("gate", "list")); len(gates) != 1 || gates[0].Site != "east" {
 		t.Errorf("gates: %+v", gates)
 	}
+	if _, _, err := h.try("gate", "add", "-out", out, "west-1"); err == nil || !strings.Contains(err.Error(), "-out") {
+		t.Errorf("a gate's key was written over another's: %v", err)
+	}
+	if id, err := enrol.Load(out); err != nil || id.Gate != "east-1" {
+		t.Errorf("identity after that: %v", err)
+	}
+	if _, _, err := h.try("gate", "add", "-out", filepath.Join(t.TempDir(), "again.json"), "east-1"); err == nil || !strings.Contains(err.Error(), "-replace") {
+		t.Errorf("a known gate: %v", err)
+	}
+	h.must("gate", "add", "-replace", "-out", out, "east-1")
 	h.must("gate", "revoke", "east-1")
 
 	policy := filepath.Join(t.TempDir(), "policy.json")
@@ -151,6 +161,19 @@ func TestOperatorsDay(t *testing.T) {
 	}
 	if _, _, err := h.try("policy", "set", policy); err == nil || !strings.Contains(err.Error(), "feverr") {
 		t.Errorf("a policy with a typo: %v", err)
+	}
+}
+
+// A file that does not end, or is no document, does not reach the hub.
+func TestReadDocument(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("version: 1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/dev/zero": "longer than", "/dev/null": "not JSON", text: "not JSON", t.TempDir(): "directory"} {
+		if _, err := readDocument(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", path, err, want)
+		}
 	}
 }
 
