@@ -73,6 +73,9 @@ func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q\nhint: gatesim demo -h lists the flags", flags.Arg(0))
+	}
 	dir, err := os.MkdirTemp("", "greengate-demo-")
 	if err != nil {
 		return err
@@ -384,24 +387,28 @@ func (d *demo) log(name string) string {
 	return string(text[max(0, len(text)-4000):])
 }
 
-// scan shows a code: the scanner types it, or the camera sees a picture.
-func (d *demo) scan(reader, code string) error {
+// picture names the file of the latest picture.
+func (d *demo) picture() string { return filepath.Join(d.pictures, fmt.Sprintf("%06d.png", d.shown)) }
+
+// looked reports whether the camera has looked at the latest picture, which it then removes.
+func (d *demo) looked() bool {
+	_, err := os.Stat(d.picture())
+	return errors.Is(err, os.ErrNotExist)
+}
+
+// scan shows a code: the scanner types it, or the camera sees a picture of it,
+// turned by so many quarters.
+func (d *demo) scan(reader, code string, turns int) error {
 	if reader == "serial" {
 		_, err := d.scanner.WriteString(code + "\r\n")
 		return err
 	}
-	symbol, err := qr.Picture(code, 5)
+	frame, err := snapshot(code, turns)
 	if err != nil {
 		return err
 	}
-	frame := image.NewGray(image.Rect(0, 0, 1280, 720))
-	for i := range frame.Pix {
-		frame.Pix[i] = byte(96 + i*7919%31) // a grey wall with some noise
-	}
-	at := image.Pt(640-symbol.Rect.Dx()/2, 360-symbol.Rect.Dy()/2)
-	draw.Draw(frame, symbol.Rect.Add(at), symbol, image.Point{}, draw.Src)
 	d.shown++
-	name := filepath.Join(d.pictures, fmt.Sprintf("%06d.png", d.shown))
+	name := d.picture()
 	var buf bytes.Buffer
 	if err := png.Encode(&buf, frame); err != nil {
 		return err
@@ -410,6 +417,35 @@ func (d *demo) scan(reader, code string) error {
 		return err
 	}
 	return os.Rename(name+".part", name)
+}
+
+// snapshot is what a camera sees of a code held before a wall.
+func snapshot(code string, turns int) (*image.Gray, error) {
+	symbol, err := qr.Picture(code, 5)
+	if err != nil {
+		return nil, err
+	}
+	for range turns % 4 {
+		symbol = turned(symbol)
+	}
+	frame := image.NewGray(image.Rect(0, 0, 1280, 720))
+	for i := range frame.Pix {
+		frame.Pix[i] = byte(96 + i*7919%31) // a grey wall with some noise
+	}
+	at := image.Pt(640-symbol.Rect.Dx()/2, 360-symbol.Rect.Dy()/2)
+	draw.Draw(frame, symbol.Rect.Add(at), symbol, image.Point{}, draw.Src)
+	return frame, nil
+}
+
+// turned is a square picture a quarter turn on.
+func turned(m *image.Gray) *image.Gray {
+	out, side := image.NewGray(m.Rect), m.Rect.Dx()
+	for y := range side {
+		for x := range side {
+			out.Pix[y*out.Stride+x] = m.Pix[x*m.Stride+side-1-y]
+		}
+	}
+	return out
 }
 
 func (d *demo) close() error {

@@ -72,7 +72,10 @@ func (d *director) do(c command) error {
 	return err
 }
 
-var errGone = errors.New("the simulated gate is gone")
+var (
+	errGone = errors.New("the simulated gate is gone")
+	errLate = errors.New("did not happen")
+)
 
 // until reads events until want says that it saw what it waits for.
 func (d *director) until(ctx context.Context, within time.Duration, what string, want func(event) bool) error {
@@ -94,7 +97,7 @@ func (d *director) until(ctx context.Context, within time.Duration, what string,
 				return nil
 			}
 		case <-timeout.C:
-			return fmt.Errorf("%s did not happen within %s; the lane is %s %s", what, within, d.view.State, d.view.Decision.Reason)
+			return fmt.Errorf("%w within %s: %s; the lane is %s %s", errLate, within, what, d.view.State, d.view.Decision.Reason)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

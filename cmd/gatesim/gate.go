@@ -27,6 +27,9 @@ func runGate(ctx context.Context, args []string, stderr io.Writer) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q\nhint: gatesim gate -h lists the flags", flags.Arg(0))
+	}
 	cfg, err := wire.ReadConfig(*config)
 	if err != nil {
 		return err
