@@ -24,8 +24,15 @@ build: ## the four programs, in bin/
 demo: build ## a hub, a gate and a queue of people, on this machine (DEMO_ONCE=1: ends by itself)
 	@bin/gatesim demo $(if $(DEMO_ONCE),-once)
 
-test: check unit unit32 cross fuzz clean-tree ## everything that needs no special machine
+test: check unit unit32 cross fuzz clean-tree skipped ## everything that needs no special machine
 	@echo "make test: all passed"
+
+.PHONY: skipped
+skipped: # what the tests passed over, for want of what: go test keeps silent about it
+	@found=; for b in chromium chromium-browser google-chrome; do type -P $$b >/dev/null && found=1; done; \
+	  [ -n "$$found" ] || echo "skipped: the browser tests (no chromium: apt install chromium)"
+	@[ -d ../shared/vectors ] || echo "skipped: published test vectors (no ../shared/vectors beside this folder)"
+	@[ "$$(id -u)" = 0 ] || echo "skipped: the journal on a full disk (mounting a tmpfs takes root)"
 
 check: ## gofmt, vet, staticcheck, go.mod, notices
 	@echo "== gofmt, vet, staticcheck"
