@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -135,7 +136,11 @@ func (db *DB) open(mapBytes int) error {
 		}
 		tried = 0
 	}
-	if err := m.write(db.path, tried+1); err != nil {
+	switch err := m.write(db.path, tried+1); {
+	case errors.Is(err, syscall.ENOSPC):
+		// A gate whose disk is full must live to empty its journal.
+		db.log.Warn("no room for the store's marker, opened without", "file", string(m), "error", err)
+	case err != nil:
 		return err
 	}
 	err = db.attempt(mapBytes)
@@ -144,7 +149,10 @@ func (db *DB) open(mapBytes int) error {
 			err = db.attempt(mapBytes)
 		}
 	}
-	return errors.Join(err, m.remove())
+	if rerr := m.remove(); !errors.Is(rerr, fs.ErrNotExist) {
+		err = errors.Join(err, rerr)
+	}
+	return err
 }
 
 // attempt opens the file once. A panic of bbolt on this goroutine, and a

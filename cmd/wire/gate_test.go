@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,6 +158,57 @@ func TestFullJournal(t *testing.T) {
 	r.untilState(gate.Released)
 	if v := r.atHub(); !v.OK() || v.Records <= written {
 		t.Errorf("at the hub: %+v, written were %d", v, written)
+	}
+}
+
+// A gate that starts on a full disk works on in the room that its journal had
+// prepared, and what it writes there reaches the hub.
+func TestFullDiskAtStart(t *testing.T) {
+	r := newRig(t)
+	state := filepath.Join(r.dir, "gate")
+	identity, err := os.ReadFile(filepath.Join(state, "identity.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("none", state, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skipf("no small file system to fill, mounting one: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Errorf("gate: %v", err)
+		}
+		if err := syscall.Unmount(state, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(filepath.Join(state, "identity.json"), identity, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	green := r.issue("green")
+	r.publish()
+	r.start()
+	r.ready()
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	filler, err := os.Create(filepath.Join(state, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 4096); err == nil; {
+		_, err = filler.Write(block)
+	}
+	filler.Close()
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+
+	r.start()
+	r.ready()
+	r.scan(green)
+	r.untilState(gate.Released)
+	if v := r.atHub(); !v.OK() {
+		t.Errorf("at the hub: %+v", v)
 	}
 }
 
