@@ -224,11 +224,17 @@ func OperatorToken(dir string) (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
+// maxSocketPath is the longest path of a unix socket, in bytes (unix(7): 108 with the NUL behind it).
+const maxSocketPath = 107
+
 // ListenAdmin opens the admin socket in the data folder, mode 0600. A socket
 // that a crash left behind is replaced; the lock that Open takes says that
 // nobody else serves it.
 func (h *Hub) ListenAdmin() (net.Listener, error) {
 	path := h.paths.socket()
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("admin socket %s: a path of %d bytes, the system allows %d\nhint: give the hub a folder with a shorter path", path, len(path), maxSocketPath)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}

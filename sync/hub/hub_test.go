@@ -512,6 +512,15 @@ func TestColoursDoNotWaitForOfflineKeys(t *testing.T) {
 	}
 }
 
+// TestLongFolder: a folder too deep for its socket is refused with the next step.
+func TestLongFolder(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	h.paths.dir = "/" + strings.Repeat("d", 120)
+	if _, err := h.ListenAdmin(); err == nil || !strings.Contains(err.Error(), "hint: ") {
+		t.Errorf("got %v, want a hint", err)
+	}
+}
+
 // TestTwoDrawers: many at once claim indices; no index is given twice.
 func TestTwoDrawers(t *testing.T) {
 	h, _ := newHub(t, quiet())
