@@ -1,7 +1,6 @@
 package qr
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -32,7 +31,7 @@ func TestSteadyPicturesAreRead(t *testing.T) {
 		}
 		if got, err := d.Decode(f); err != nil || string(got) != string(text) {
 			missed++
-			t.Log(fmt.Sprintf("%d characters, modules of %d pixels: %v", len(text), 4+i%3, err))
+			t.Logf("%d characters, modules of %d pixels: %v", len(text), 4+i%3, err)
 		}
 	}
 	t.Logf("%d of %d not read at the first look, %d not at all", once, codes, missed)
