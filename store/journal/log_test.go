@@ -1006,7 +1006,7 @@ func FuzzRecover(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 11}, true)
 	f.Fuzz(func(t *testing.T, frames []byte, headed bool) {
 		if len(frames) > 1<<20 {
-			t.Skip("larger than is of use")
+			return // larger than any segment of this test
 		}
 		data := make([]byte, headerBytes, headerBytes+len(frames))
 		if headed {
