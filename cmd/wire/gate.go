@@ -106,18 +106,14 @@ func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
 		return nil, err
 	}
 	g.clock = gate.NewWallClock(opt.Now, opt.Synchronised, g.log)
-	since, err := g.id.Since()
-	if err != nil {
-		return nil, err
-	}
-	g.clock.Floor(since)
-
 	if g.db, err = store.Open(filepath.Join(cfg.State, "lists.db"), store.Options{Log: g.log, MaxBytes: int64(cfg.Lists.CapMiB) << 20}); errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("%w\nhint: one gate for each state folder; does gated run already?", err)
 	} else if err != nil {
 		return nil, err
 	}
-	g.clock.Floor(g.db.Floor())
+	if err := g.setFloor(); err != nil {
+		return nil, err
+	}
 	hubKey, err := passage.ParseHubKey(g.id.HubKey)
 	if err != nil {
 		return nil, fmt.Errorf("identity %s: %w", cfg.Identity, err)
@@ -145,6 +141,22 @@ func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// setFloor gives the clock the floor that was on the disk. Before the first
+// signed list, and after the store was set aside, the start of the gate's
+// certificate stands in for it. Never both: a certificate of more than 30 days
+// would make a leap of the stored floor, that waits to be confirmed.
+func (g *Gate) setFloor() error {
+	floor := g.db.Floor()
+	if floor.IsZero() {
+		var err error
+		if floor, err = g.id.Since(); err != nil {
+			return err
+		}
+	}
+	g.clock.Floor(floor)
+	return nil
 }
 
 // guards reads the file of PINs; without one nobody can log in.

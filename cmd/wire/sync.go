@@ -17,7 +17,7 @@ import (
 
 // synchronise makes what brings lists in and carries passages out.
 func (g *Gate) synchronise() error {
-	config, err := g.id.TLSConfig(g.clock.Now)
+	config, err := g.id.TLSConfig(g.clock)
 	if err != nil {
 		return err
 	}

@@ -273,7 +273,8 @@ func (i *Identity) Signer() (crypto.Signer, error) {
 }
 
 // Since is the start of the gate's certificate: a time that the hub signed,
-// and so the earliest that it can be now.
+// and so the earliest that it can be now. It stands in for the clock's floor
+// where no signed list has been seen yet, and is no source of it after that.
 func (i *Identity) Since() (time.Time, error) {
 	p, err := i.parse()
 	if err != nil {
@@ -282,18 +283,26 @@ func (i *Identity) Since() (time.Time, error) {
 	return p.leaf.NotBefore, nil
 }
 
+// Clock tells the time of day and how far to trust it; *gate.WallClock is one.
+type Clock interface {
+	Now() (time.Time, gate.ClockQuality)
+	// FloorTime is the latest signed time believed, zero for none.
+	FloorTime() time.Time
+}
+
 // TLSConfig returns the client's side of mutual TLS 1.3 with the hub: the
 // gate's certificate is shown, and the hub's must chain to the pinned
 // authority and name the host that was dialled: the hosts of HubURL and
-// ListsURL, when those are IP addresses. now is [gate.Clock]'s Now.
+// ListsURL, when those are IP addresses.
 //
 // A gate without a clock chip may boot in 1970, one with a bad chip in 2099.
 // While the clock is at its floor, the time for the check is the latest of now
 // and the starts of the gate's own certificate, the authority's and the hub's:
 // that a certificate is not valid *yet* cannot be judged by such a clock, that
-// it expired can. While it is unset, now is not asked: a gate that refused its
-// hub by such a clock would never be told the time.
-func (i *Identity) TLSConfig(now func() (time.Time, gate.ClockQuality)) (*tls.Config, error) {
+// it expired can. While it is unset, the floor's time is taken for now: a gate
+// that refused its hub by such a clock would never be told the time, and one
+// that forgot the floor would take a certificate that had expired before it.
+func (i *Identity) TLSConfig(clock Clock) (*tls.Config, error) {
 	p, err := i.parse()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadIdentity, err)
@@ -317,7 +326,7 @@ func (i *Identity) TLSConfig(now func() (time.Time, gate.ClockQuality)) (*tls.Co
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{{Certificate: [][]byte{p.leaf.Raw}, PrivateKey: p.key, Leaf: p.leaf}},
 		Time: func() time.Time {
-			t, _ := now()
+			t, _ := clock.Now()
 			return t
 		},
 		// The standard check has one time for all certificates, read before
@@ -329,10 +338,10 @@ func (i *Identity) TLSConfig(now func() (time.Time, gate.ClockQuality)) (*tls.Co
 				return errors.New("hub shows no certificate")
 			}
 			leaf := s.PeerCertificates[0]
-			at, quality := now()
+			at, quality := clock.Now()
 			if quality < gate.ClockNetwork {
 				if quality == gate.ClockUnset {
-					at = time.Time{}
+					at = clock.FloorTime()
 				}
 				for _, t := range []time.Time{earliest, p.ca.NotBefore, leaf.NotBefore} {
 					if at.Before(t) {

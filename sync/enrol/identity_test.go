@@ -216,22 +216,26 @@ func TestClockOfTLS(t *testing.T) {
 		usage    x509.ExtKeyUsage
 		now      time.Time
 		quality  gate.ClockQuality
+		floor    time.Time
 		ok       bool
 	}{
-		{"good clock", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockConfirmed, true},
-		{"1970", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, true},
-		{"2099, never set", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(4070908800, 0), gate.ClockUnset, true},
-		{"2099 by a good clock", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(4070908800, 0), gate.ClockNetwork, false},
-		{"expired in 2099, never set", made.Add(-year), made.Add(-time.Hour), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(4070908800, 0), gate.ClockUnset, false},
-		{"1970 by a good clock", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockNetwork, false},
-		{"hub renewed after the floor", made.Add(year / 2), made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockFloor, true},
-		{"hub of tomorrow, good clock", made.Add(year / 2), made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockNetwork, false},
-		{"expired at the floor", made.Add(-year), made.Add(-time.Hour), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, false},
-		{"expired", made, made.Add(time.Hour), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(2 * time.Hour), gate.ClockFloor, false},
-		{"other host", made, made.Add(year), "192.0.2.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockConfirmed, false},
-		{"other host in 1970", made, made.Add(year), "192.0.2.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, false},
-		{"other authority in 1970", made, made.Add(year), "127.0.0.1", true, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, false},
-		{"a gate's certificate", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageClientAuth, made.Add(time.Hour), gate.ClockConfirmed, false},
+		{"good clock", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockConfirmed, time.Time{}, true},
+		{"1970", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, time.Time{}, true},
+		{"2099, never set", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(4070908800, 0), gate.ClockUnset, time.Time{}, true},
+		{"1970, the hub's certificate ended before the floor", made, made.Add(time.Hour), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, made.Add(2 * time.Hour), false},
+		{"1970, the hub's certificate is good at the floor", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, made.Add(2 * time.Hour), true},
+		{"1970, the hub's certificate is younger than the floor", made.Add(year / 2), made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, made.Add(2 * time.Hour), true},
+		{"2099 by a good clock", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(4070908800, 0), gate.ClockNetwork, time.Time{}, false},
+		{"expired in 2099, never set", made.Add(-year), made.Add(-time.Hour), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(4070908800, 0), gate.ClockUnset, time.Time{}, false},
+		{"1970 by a good clock", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockNetwork, time.Time{}, false},
+		{"hub renewed after the floor", made.Add(year / 2), made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockFloor, time.Time{}, true},
+		{"hub of tomorrow, good clock", made.Add(year / 2), made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockNetwork, time.Time{}, false},
+		{"expired at the floor", made.Add(-year), made.Add(-time.Hour), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, time.Time{}, false},
+		{"expired", made, made.Add(time.Hour), "127.0.0.1", false, x509.ExtKeyUsageServerAuth, made.Add(2 * time.Hour), gate.ClockFloor, time.Time{}, false},
+		{"other host", made, made.Add(year), "192.0.2.1", false, x509.ExtKeyUsageServerAuth, made.Add(time.Hour), gate.ClockConfirmed, time.Time{}, false},
+		{"other host in 1970", made, made.Add(year), "192.0.2.1", false, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, time.Time{}, false},
+		{"other authority in 1970", made, made.Add(year), "127.0.0.1", true, x509.ExtKeyUsageServerAuth, time.Unix(60, 0), gate.ClockUnset, time.Time{}, false},
+		{"a gate's certificate", made, made.Add(year), "127.0.0.1", false, x509.ExtKeyUsageClientAuth, made.Add(time.Hour), gate.ClockConfirmed, time.Time{}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			issuer := a
@@ -254,7 +258,7 @@ func TestClockOfTLS(t *testing.T) {
 			s.StartTLS()
 			defer s.Close()
 			id.HubURL, id.ListsURL = s.URL, s.URL
-			config, err := id.TLSConfig(func() (time.Time, gate.ClockQuality) { return c.now, c.quality })
+			config, err := id.TLSConfig(clock{c.now, c.quality, c.floor})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -293,8 +297,18 @@ func TestHostIsChecked(t *testing.T) {
 	}
 }
 
+// clock is what a gate's clock says at one moment.
+type clock struct {
+	now     time.Time
+	quality gate.ClockQuality
+	floor   time.Time
+}
+
+func (c clock) Now() (time.Time, gate.ClockQuality) { return c.now, c.quality }
+func (c clock) FloorTime() time.Time                { return c.floor }
+
 func TestOnlyTLS13(t *testing.T) {
-	config, err := newAuthority(t).identity().TLSConfig(func() (time.Time, gate.ClockQuality) { return time.Now(), gate.ClockNetwork })
+	config, err := newAuthority(t).identity().TLSConfig(clock{time.Now(), gate.ClockNetwork, time.Time{}})
 	if err != nil {
 		t.Fatal(err)
 	}
