@@ -61,6 +61,8 @@ const (
 	// writeEvery is how often at most the signed time is written to disk while
 	// nothing else changes.
 	writeEvery = 15 * time.Minute
+	// longestRun ends a run; what is missing then is for the next.
+	longestRun = 30 * time.Minute
 	// maxAhead is how far a synchronised clock may be behind the hub's.
 	maxAhead = 10 * time.Minute
 	// maxWanted is how many absent lists may be asked for at once.
@@ -87,8 +89,12 @@ type Client struct {
 	// failed are the lists that were fetched and could not be used.
 	failed map[string]failedList
 
-	mu     sync.Mutex
-	wanted map[string]bool
+	mu sync.Mutex
+	// yield cuts the run from the server short that began last; imports is how
+	// many wait for that.
+	yield   context.CancelCauseFunc
+	imports int
+	wanted  map[string]bool
 	// absent are the wanted lists that did not come, with when.
 	absent map[string]time.Time
 	status Status

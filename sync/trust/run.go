@@ -19,7 +19,11 @@ import (
 type run struct {
 	*Client
 	*workflow
-	report Report
+	// fetcher reads the repository; the client's own, or what is imported.
+	fetcher Fetcher
+	// imported: this says nothing of what the server has.
+	imported bool
+	report   Report
 	// reference is the time that the run takes for now.
 	reference time.Time
 	quality   gate.ClockQuality
@@ -57,9 +61,58 @@ type op struct {
 func (c *Client) Once(ctx context.Context) (Report, error) {
 	c.running.Lock()
 	defer c.running.Unlock()
+	ctx, yield := context.WithCancelCause(ctx)
+	defer yield(nil)
+	c.mu.Lock()
+	c.yield = yield
+	if c.imports > 0 {
+		yield(errYield)
+	}
+	c.mu.Unlock()
+	return c.run(ctx, &run{fetcher: c.config.Fetcher})
+}
 
+// errYield ends a run for an import.
+var errYield = errors.New("something is imported")
+
+// Import brings in what another fetcher has: a stick, or a bundle that came over
+// a line. Everything is verified and stored as if the server had sent it. A run
+// from the server that is on its way is cut short, as it may be waiting for a
+// server that does not answer, which is why there is a stick; the next one
+// begins right after. What is not there is a failure in the report and the
+// error, but not in [Client.Status], which tells of the server.
+func (c *Client) Import(ctx context.Context, f Fetcher) (Report, error) {
+	c.mu.Lock()
+	c.imports++
+	if c.yield != nil {
+		c.yield(errYield)
+	}
+	c.mu.Unlock()
+	c.running.Lock()
+	defer c.running.Unlock()
+	c.mu.Lock()
+	c.imports--
+	c.mu.Unlock()
+	report, err := c.run(ctx, &run{fetcher: f, imported: true})
+	c.Kick()
+	return report, err
+}
+
+// resting returns why the list failed before, while it is too soon to fetch it
+// once more. A technician with a stick is not kept waiting.
+func (r *run) resting(info statuslist.Info) error {
+	if r.imported {
+		return nil
+	}
+	return r.Client.resting(info)
+}
+
+// run does one run and remembers how it went. The caller holds running.
+func (c *Client) run(ctx context.Context, r *run) (Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, longestRun)
+	defer cancel()
 	now, quality := c.config.Clock.Now()
-	r := &run{Client: c, quality: quality, held: map[string]statuslist.Info{}}
+	r.Client, r.quality, r.held = c, quality, map[string]statuslist.Info{}
 	err := r.do(ctx, now)
 	if r.workflow != nil {
 		r.report.Fetched = c.config.Limits.Run - r.left
@@ -75,18 +128,31 @@ func (c *Client) Once(ctx context.Context) (Report, error) {
 		}
 		err = r.report.err()
 	}
+	// After an import that failed too, the next run looks at everything.
 	c.complete = err == nil
 	r.noteFailed()
+	yielded := errors.Is(context.Cause(ctx), errYield)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	maps.DeleteFunc(c.absent, func(_ string, at time.Time) bool { return time.Since(at) >= c.config.Every })
 	for _, uri := range r.wants {
+		came := slices.Contains(r.current, uri)
+		if !came && (r.imported || yielded) {
+			continue // the server may have it
+		}
 		// One that failed is asked for again by whoever stands at the gate.
 		delete(c.wanted, uri)
-		if !slices.Contains(r.current, uri) {
+		if !came {
 			c.absent[uri] = time.Now()
 		}
+	}
+	if r.imported {
+		c.config.Log.Info("imported", "what", r.report.Installed, "timestamp", r.report.Timestamp, "error", err)
+		return r.report, err
+	}
+	if yielded {
+		return r.report, err
 	}
 	previous := c.status.LastError
 	c.status.LastTry, c.status.LastError, c.status.Report = now, err, r.report
@@ -130,7 +196,7 @@ func (r *run) do(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("timestamp: %w", err)
 	}
 	// No list is accepted on this path, so the chain of roots may wait.
-	if r.complete && len(r.wants) == 0 && now.Sub(r.rootsAt) < rootsEvery && !now.Before(r.rootsAt) {
+	if !r.imported && r.complete && len(r.wants) == 0 && now.Sub(r.rootsAt) < rootsEvery && !now.Before(r.rootsAt) {
 		if done, err := r.quiet(newest, fetched); done {
 			return err
 		}
@@ -162,7 +228,9 @@ func (r *run) do(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	r.rootsAt = now
+	if !r.imported {
+		r.rootsAt = now
+	}
 	if r.trusted.Root.Signed.Version != version {
 		// The timestamp may have been signed anew together with the root.
 		if r.latest == nil {
@@ -255,7 +323,7 @@ func issuedOf(raw []byte) (at time.Time) {
 // A stored root that is damaged does not keep the gate from its lists.
 func (r *run) root() (*workflow, error) {
 	c := r.config
-	pinned, err := newWorkflow(c.Fetcher, c.Limits, c.Root, r.reference)
+	pinned, err := newWorkflow(r.fetcher, c.Limits, c.Root, r.reference)
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +331,7 @@ func (r *run) root() (*workflow, error) {
 	if len(raw) == 0 {
 		return pinned, nil
 	}
-	stored, err := newWorkflow(c.Fetcher, c.Limits, raw, r.reference)
+	stored, err := newWorkflow(r.fetcher, c.Limits, raw, r.reference)
 	if err != nil {
 		c.Log.Warn("stored root is damaged, starting from the pinned one", "error", err)
 		return pinned, nil

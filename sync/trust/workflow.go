@@ -177,18 +177,30 @@ func (w *workflow) timestamp(stored, fetched []byte) (newer bool, err error) {
 		return err
 	})
 	var equal *metadata.ErrEqualVersionNumber
+	var expired *metadata.ErrExpiredMetadata
 	switch {
 	case err == nil:
 		w.raw[metadata.TIMESTAMP] = fetched
 		return true, nil
+	case errors.As(err, &expired) && w.trusted.Timestamp != nil:
+		// Everything else about it was verified before.
+		return false, expiredTimestamp(w.trusted.Timestamp)
 	case errors.As(err, &equal):
 		if w.trusted.Timestamp.Signed.IsExpired(w.trusted.RefTime) {
-			return false, fmt.Errorf("timestamp %d: %w on %s", w.trusted.Timestamp.Signed.Version,
-				ErrExpired, day(w.trusted.Timestamp.Signed.Expires))
+			return false, expiredTimestamp(w.trusted.Timestamp)
 		}
 		return false, nil
 	}
 	return false, refused("timestamp", err, ErrRollback)
+}
+
+// expiredTimestamp says how old it is: whoever carries a stick wants to know.
+func expiredTimestamp(t *metadata.Metadata[metadata.TimestampType]) error {
+	when := ""
+	if at, err := issued(t); err == nil {
+		when = ", issued " + day(at)
+	}
+	return fmt.Errorf("timestamp %d%s: %w on %s", t.Signed.Version, when, ErrExpired, day(t.Signed.Expires))
 }
 
 // snapshot takes the stored snapshot if it is the one that the timestamp
