@@ -115,7 +115,7 @@ func (c *Client) run(ctx context.Context, r *run) (Report, error) {
 	r.Client, r.quality, r.held = c, quality, map[string]statuslist.Info{}
 	err := r.do(ctx, now)
 	if r.workflow != nil {
-		r.report.Fetched = c.config.Limits.Run - r.left
+		r.report.Fetched = r.came
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errStopped, err)
@@ -200,11 +200,11 @@ func (r *run) do(ctx context.Context, now time.Time) error {
 		if done, err := r.quiet(newest, fetched); done {
 			return err
 		}
-		left := r.left
+		left, came := r.left, r.came
 		if r.workflow, err = r.root(); err != nil {
 			return err
 		}
-		r.left = left
+		r.left, r.came = left, came
 	}
 
 	version := r.trusted.Root.Signed.Version

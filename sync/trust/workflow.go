@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -51,9 +52,10 @@ func (l Limits) withDefaults() Limits {
 type workflow struct {
 	fetcher Fetcher
 	limits  Limits
-	// left is how many bytes the run may still fetch.
-	left    int64
-	trusted *trustedmetadata.TrustedMetadata
+	// left is how many bytes the run may still fetch, and came how many have
+	// come: a file that was cut off or too large counts as if it were whole.
+	left, came int64
+	trusted    *trustedmetadata.TrustedMetadata
 	// raw is the newest verified file of each role.
 	raw map[string][]byte
 }
@@ -83,14 +85,39 @@ func (w *workflow) fetch(ctx context.Context, path string, limit int64) ([]byte,
 		return nil, fmt.Errorf("file %s: %w: the run has fetched %d bytes", path, ErrTooLarge, w.limits.Run)
 	}
 	data, err := w.fetcher.Fetch(ctx, path, limit)
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("file %s: %w: more than %d bytes", path, ErrTooLarge, limit)
+	}
 	if err != nil {
+		if !errors.Is(err, ErrNotFound) {
+			// As much may have come before it failed: a server that cuts every
+			// file off just before its end must not be asked for ever.
+			w.left -= limit
+		}
 		return nil, err
 	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("file %s: %w: more than %d bytes", path, ErrTooLarge, limit)
-	}
 	w.left -= int64(len(data))
+	w.came += int64(len(data))
 	return data, nil
+}
+
+// name returns where the metadata of a version lies (section 5.5, 5.6): under
+// its bare name where the root does without consistent snapshots.
+func (w *workflow) name(role string, version int64) string {
+	if !w.trusted.Root.Signed.ConsistentSnapshot {
+		return "metadata/" + role + ".json"
+	}
+	return fmt.Sprintf("metadata/%d.%s.json", version, role)
+}
+
+// understood refuses metadata of another major version of the specification
+// (section 4.3), which go-tuf takes as it comes.
+func understood(version string) error {
+	major, _, ok := strings.Cut(version, ".")
+	if !ok || major != "1" {
+		return fmt.Errorf("%w: of specification %.16q, understood is 1.x", ErrMalformed, version)
+	}
+	return nil
 }
 
 // roots follows the chain of roots, one version at a time (section 5.3). Each
@@ -109,8 +136,11 @@ func (w *workflow) roots(ctx context.Context, persist func(raw []byte, forget bo
 		}
 		before := w.trusted.Root
 		err = protect(func() error {
-			_, err := w.trusted.UpdateRoot(raw)
-			return err
+			root, err := w.trusted.UpdateRoot(raw)
+			if err != nil {
+				return err
+			}
+			return understood(root.Signed.SpecVersion)
 		})
 		if err != nil {
 			return refused(fmt.Sprintf("root %d", next), err, ErrVersion)
@@ -167,7 +197,7 @@ func (w *workflow) timestamp(stored, fetched []byte) (newer bool, err error) {
 		if md.Signed.Meta["snapshot.json"] == nil || md.Signed.Meta["snapshot.json"].Version < 1 {
 			return errors.New("no snapshot named")
 		}
-		return nil
+		return understood(md.Signed.SpecVersion)
 	})
 	if err != nil {
 		return false, refused("timestamp", err, ErrVersion)
@@ -220,7 +250,7 @@ func (w *workflow) snapshot(ctx context.Context, stored []byte) error {
 			w.trusted.Snapshot = nil
 		}
 	}
-	raw, err := w.fetch(ctx, fmt.Sprintf("metadata/%d.snapshot.json", meta.Version), lengthOr(meta.Length, w.limits.Snapshot))
+	raw, err := w.fetch(ctx, w.name(metadata.SNAPSHOT, meta.Version), lengthOr(meta.Length, w.limits.Snapshot))
 	if err != nil {
 		return fmt.Errorf("snapshot %d: %w", meta.Version, err)
 	}
@@ -230,7 +260,10 @@ func (w *workflow) snapshot(ctx context.Context, stored []byte) error {
 		if hasNil(w.trusted.Snapshot) {
 			return errors.Join(errors.New("an entry is null"), err)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return understood(w.trusted.Snapshot.Signed.SpecVersion)
 	})
 	if err != nil {
 		var removed *metadata.ErrRepository
@@ -272,7 +305,7 @@ func (w *workflow) targets(ctx context.Context, role, delegator string, stored [
 	if len(stored) > 0 && w.update(stored, role, delegator) == nil {
 		return w.trusted.Targets[role], nil
 	}
-	raw, err := w.fetch(ctx, fmt.Sprintf("metadata/%d.%s.json", meta.Version, role), lengthOr(meta.Length, w.limits.Targets))
+	raw, err := w.fetch(ctx, w.name(role, meta.Version), lengthOr(meta.Length, w.limits.Targets))
 	if err != nil {
 		return nil, fmt.Errorf("role %s: %w", role, err)
 	}
@@ -286,6 +319,10 @@ func (w *workflow) update(raw []byte, role, delegator string) error {
 	return protect(func() error {
 		md, err := w.trusted.UpdateDelegatedTargets(raw, role, delegator)
 		if err != nil {
+			return err
+		}
+		if err := understood(md.Signed.SpecVersion); err != nil {
+			delete(w.trusted.Targets, role)
 			return err
 		}
 		for path, t := range md.Signed.Targets {
