@@ -133,6 +133,7 @@ func TestOneOwner(t *testing.T) {
 		"github.com/creack/pty":          {"cmd/gatesim"},
 		"greengate/gpio/gpiosim":         {"cmd/gatesim"},
 		"greengate/gate/gatetest":        {}, // tests only
+		"greengate/sync/trust/trusttest": {}, // tests only
 		"crypto/hpke":                    {"gate/passage", "sync/hub", "sync/enrol", "store/journal", "cmd/wire"},
 	}
 	for _, p := range list(t) {

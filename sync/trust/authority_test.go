@@ -17,6 +17,7 @@ import (
 	"greengate/gate"
 	"greengate/pass"
 	"greengate/pass/statuslist"
+	"greengate/sync/trust/trusttest"
 )
 
 var start = time.Date(2020, 2, 17, 8, 0, 0, 0, time.UTC)
@@ -37,12 +38,15 @@ type authority struct {
 	infos     map[string]statuslist.Info
 	raws      map[string][]byte
 	seed      uint64
+	// private keys of the signers.
+	private map[signature.Signer]ed25519.PrivateKey
 }
 
 func newAuthority(t testing.TB, provinces ...string) *authority {
 	t.Helper()
 	a := &authority{t: t, now: start, files: map[string][]byte{}, signers: map[string][]signature.Signer{},
-		targets: map[string]*metadata.Metadata[metadata.TargetsType]{}, infos: map[string]statuslist.Info{}, raws: map[string][]byte{}}
+		targets: map[string]*metadata.Metadata[metadata.TargetsType]{}, infos: map[string]statuslist.Info{}, raws: map[string][]byte{},
+		private: map[signature.Signer]ed25519.PrivateKey{}}
 	a.root = metadata.Root(a.now.AddDate(1, 0, 0))
 	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
 		a.newRootKeys(role)
@@ -81,6 +85,7 @@ func (a *authority) newKey() (*metadata.Key, string, signature.Signer) {
 	a.must(err)
 	s, err := signature.LoadED25519Signer(private)
 	a.must(err)
+	a.private[s] = private
 	return key, id, s
 }
 
@@ -256,7 +261,7 @@ func (a *authority) signTimestamp() {
 func (a *authority) fork() *authority {
 	a.t.Helper()
 	f := &authority{t: a.t, now: a.now, seed: a.seed + 1000, files: maps.Clone(a.files), signers: maps.Clone(a.signers),
-		targets: map[string]*metadata.Metadata[metadata.TargetsType]{}, infos: maps.Clone(a.infos), raws: maps.Clone(a.raws)}
+		targets: map[string]*metadata.Metadata[metadata.TargetsType]{}, infos: maps.Clone(a.infos), raws: maps.Clone(a.raws), private: maps.Clone(a.private)}
 	f.root, f.timestamp, f.snapshot = clone(a, a.root), clone(a, a.timestamp), clone(a, a.snapshot)
 	for role, md := range a.targets {
 		f.targets[role] = clone(a, md)
@@ -309,6 +314,23 @@ func (a *authority) rotate(roles ...string) {
 	}
 	slices.Sort(changed)
 	a.publish(slices.Compact(changed)...)
+}
+
+// keysOf returns the keys that sign for the role.
+func (a *authority) keysOf(role string) (keys []trusttest.Key) {
+	for _, s := range a.signers[role] {
+		keys = append(keys, trusttest.NewKey(a.private[s]))
+	}
+	return keys
+}
+
+// repository is the generation as the maker of hostile ones takes it.
+func (a *authority) repository() trusttest.Repository {
+	r := trusttest.Repository{Files: maps.Clone(a.files), Keys: map[string][]trusttest.Key{}}
+	for role := range a.signers {
+		r.Keys[role] = a.keysOf(role)
+	}
+	return r
 }
 
 // noise returns bytes that no compressor makes small, the same each time.
