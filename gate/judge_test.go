@@ -46,7 +46,7 @@ func wrapped(err error) error { return fmt.Errorf("code of 9 bytes: %w", err) }
 
 func reading(m MilliCelsius) Reading { return Reading{Object: m, Adjusted: m, Ambient: 22000} }
 
-var judgeRows = []struct {
+type judgeRow struct {
 	name    string
 	policy  func(*Policy)
 	facts   func(*Facts)
@@ -54,7 +54,9 @@ var judgeRows = []struct {
 	reason  Reason
 	next    Next
 	notices []Reason
-}{
+}
+
+var judgeRows = []judgeRow{
 	{name: "walks on", verdict: Admit, reason: Valid},
 	{name: "static", facts: func(f *Facts) { f.Credential.Kind, f.Credential.Proof = pass.KindStatic, pass.Proof{} }, verdict: Admit, reason: Valid},
 	{name: "paper, allowed", facts: func(f *Facts) { f.Credential.Kind = pass.KindPaper }, verdict: Admit, reason: Valid},

@@ -578,7 +578,7 @@ func (m *machine) judge(p *passage) {
 		f.Thermometer = ThermometerReady
 	}
 	d := p.look.policy.Judge(f)
-	p.decision = d
+	p.decision, p.judged = d, circumstancesOf(f)
 	switch d.Next {
 	case NextNone:
 		m.decide(p, d)

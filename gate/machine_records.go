@@ -16,7 +16,7 @@ func (m *machine) record(kind RecordKind, p *passage, v Verdict, r Reason) Recor
 	rec.Direction = p.direction
 	rec.Policy, rec.List = p.look.policy.Version, p.look.listing.Sequence
 	if kind == DecisionRecord {
-		rec.Notices = p.decision.Notices
+		rec.Notices, rec.Sealed.Circumstances = p.decision.Notices, p.judged
 	}
 	if kind == ActRecord && p.guard.Guard != "" {
 		rec.Guard, rec.GuardReason, rec.Of = p.guard.Guard, p.guard.Reason, p.seq

@@ -29,6 +29,7 @@ type passage struct {
 	readings          []Reading
 
 	decision Decision
+	judged   *Circumstances // what the decision rests on; nil before anything was judged
 	decided  time.Time
 	durable  time.Time
 	seq      uint64 // of its decision

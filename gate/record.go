@@ -68,6 +68,8 @@ type Sealed struct {
 	Enterprise string
 	// DayKey is the day's pseudonym key, in a KeyRecord only.
 	DayKey []byte
+	// Circumstances of a decision, nil in other records.
+	Circumstances *Circumstances
 }
 
 // Journal keeps records on disk.

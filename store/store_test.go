@@ -146,7 +146,7 @@ func TestEmptyStore(t *testing.T) {
 	if k := db.Keys([]byte("k1")); len(k) != 0 {
 		t.Errorf("%d keys", len(k))
 	}
-	if db.Metadata("root") != nil || len(db.Lists()) != 0 || !db.Floor().IsZero() || db.MapVersion() != 0 || db.SetAside() != "" {
+	if db.Metadata("root") != nil || len(db.Lists()) != 0 || !db.Floor().IsZero() || db.MapVersion() != 0 || db.MapDay() != "" || db.SetAside() != "" {
 		t.Error("an empty store holds something")
 	}
 }
@@ -189,8 +189,8 @@ func TestEverythingSurvivesReopening(t *testing.T) {
 		if got := db.Keys([]byte("k1")); !reflect.DeepEqual(got, keys) || db.KeyVersion() != 4 {
 			t.Errorf("keys %d: %+v", db.KeyVersion(), got)
 		}
-		if db.Policy() != policy || db.Risk("330106") != gate.RiskHigh || db.MapVersion() != 9 {
-			t.Errorf("policy %+v, risk %s of map %d", db.Policy(), db.Risk("330106"), db.MapVersion())
+		if db.Policy() != policy || db.Risk("330106") != gate.RiskHigh || db.MapVersion() != 9 || db.MapDay() != "2020-02-17" {
+			t.Errorf("policy %+v, risk %s of map %d for %s", db.Policy(), db.Risk("330106"), db.MapVersion(), db.MapDay())
 		}
 		if string(db.Metadata("root")) != "r1" || string(db.Metadata("timestamp")) != "t1" || db.Metadata("snapshot") != nil {
 			t.Error("metadata is not what was kept")

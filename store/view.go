@@ -48,6 +48,11 @@ func (db *DB) Risk(region string) gate.RiskLevel { return db.view.Load().riskMap
 // MapVersion returns the version of the map, 0 without one.
 func (db *DB) MapVersion() uint64 { return db.view.Load().riskMap.Version }
 
+// MapDay returns the day that the map is for, as "2020-02-17", "" without one.
+// A map holds until the next one comes: on a day that has none yesterday's
+// colours go on, and the day says so.
+func (db *DB) MapDay() string { return db.view.Load().riskMap.Day }
+
 // KeyVersion returns the version of the key list, 0 without one.
 func (db *DB) KeyVersion() uint64 { return db.view.Load().keyVersion }
 

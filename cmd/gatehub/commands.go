@@ -172,8 +172,12 @@ var commands = []command{
 		return func(ctx context.Context, c call) error { return show(c)(c.hub.Gates(ctx)) }
 	}},
 
-	{words: "policy set", args: "FILE", help: "sign and publish a policy", prepare: document((*hub.Client).SetPolicy)},
-	{words: "map set", args: "FILE", help: "sign and publish the five-colour map", prepare: document((*hub.Client).SetMap)},
+	{words: "policy show", help: "print the policy in force", prepare: showPolicy},
+	{words: "policy try", args: "FILE", help: "say what a policy would have changed yesterday; audited", prepare: try(false)},
+	{words: "policy set", args: "FILE", help: "sign and publish a policy", prepare: setPolicy},
+	{words: "map show", help: "print the five-colour map in force", prepare: showMap},
+	{words: "map try", args: "FILE", help: "say what a map would have changed yesterday; audited", prepare: try(true)},
+	{words: "map set", args: "FILE", help: "sign and publish the five-colour map, JSON or county,level", prepare: setMap},
 	{words: "publish", help: "make all changes visible to the gates now", prepare: func(f *flag.FlagSet) action {
 		return func(ctx context.Context, c call) error { return show(c)(c.hub.Publish(ctx)) }
 	}},
@@ -220,23 +224,21 @@ func revoke(*flag.FlagSet) action {
 	}
 }
 
-// document sends a file that the hub signs.
-func document(send func(*hub.Client, context.Context, hub.Document) error) func(*flag.FlagSet) action {
-	return func(*flag.FlagSet) action {
-		return func(ctx context.Context, c call) error {
-			text, err := readDocument(c.args[0])
-			if err != nil {
-				return err
-			}
-			return send(c.hub, ctx, hub.Document{JSON: text, By: whoami()})
-		}
-	}
-}
-
 // maxDocument is the longest policy or map, in bytes; the hub takes no longer request.
 const maxDocument = 1 << 20
 
 func readDocument(path string) ([]byte, error) {
+	text, err := readBounded(path)
+	if err != nil {
+		return nil, err
+	}
+	if !json.Valid(text) {
+		return nil, fmt.Errorf("%s is not JSON", path)
+	}
+	return text, nil
+}
+
+func readBounded(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -248,9 +250,6 @@ func readDocument(path string) ([]byte, error) {
 	}
 	if len(text) > maxDocument {
 		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxDocument)
-	}
-	if !json.Valid(text) {
-		return nil, fmt.Errorf("%s is not JSON", path)
 	}
 	return text, nil
 }

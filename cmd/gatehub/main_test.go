@@ -162,6 +162,55 @@ func TestOperatorsDay(t *testing.T) {
 	if _, _, err := h.try("policy", "set", policy); err == nil || !strings.Contains(err.Error(), "feverr") {
 		t.Errorf("a policy with a typo: %v", err)
 	}
+	if _, _, err := h.try("policy", "try", policy); err == nil || !strings.Contains(err.Error(), "feverr") {
+		t.Errorf("a policy with a typo, tried: %v", err)
+	}
+
+	// What is shown can be changed, tried and set.
+	shown := h.must("policy", "show")
+	if err := os.WriteFile(policy, []byte(strings.Replace(shown, "37300", "37000", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tried, said, err := h.try("policy", "try", "-since", "1h", policy)
+	if err != nil || !strings.Contains(tried, "fever_at_millicelsius: 37000, in force (version 0) 37300") || !strings.Contains(tried, "all gates: 0 judged") {
+		t.Errorf("policy try: %s %s %v", tried, said, err)
+	}
+	if r := decode[hub.TrialReport](t, h.must("policy", "try", "-json", "-day", "2020-02-17", policy)); r.To.Sub(r.From) != 24*time.Hour || len(r.Differences) != 1 {
+		t.Errorf("policy try -json: %+v", r)
+	}
+	if _, said, err := h.try("policy", "set", policy); err != nil || !strings.Contains(said, "policy try") {
+		t.Errorf("policy set: %v, said %q", err, said)
+	}
+	if again := h.must("policy", "show"); !strings.Contains(again, "37000") || !strings.Contains(again, `"version": 1`) {
+		t.Errorf("policy show: %s", again)
+	}
+
+	// The map of the day comes from a spreadsheet.
+	counties := filepath.Join(t.TempDir(), "map.csv")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(counties, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("county,level\n330106,low\n330107,purple\n")
+	if _, _, err := h.try("map", "set", "-day", "2020-02-17", counties); err == nil || !strings.Contains(err.Error(), "line 3") {
+		t.Errorf("a purple county: %v", err)
+	}
+	write("county,level\n330106,low\n330107,higher\n")
+	if _, _, err := h.try("map", "set", counties); err == nil || !strings.Contains(err.Error(), "-day") {
+		t.Errorf("a map of no day: %v", err)
+	}
+	h.must("map", "try", "-since", "1h", counties)
+	h.must("policy", "try", "-map", counties, policy)
+	h.must("map", "set", "-day", "2020-02-17", counties)
+	if again := h.must("map", "show"); !strings.Contains(again, "higher") || !strings.Contains(again, "2020-02-17") {
+		t.Errorf("map show: %s", again)
+	}
+	write(h.must("map", "show"))
+	if _, _, err := h.try("map", "set", "-day", "2020-02-18", counties); err == nil || !strings.Contains(err.Error(), "its own day") {
+		t.Errorf("a day beside that of the map: %v", err)
+	}
 }
 
 // A file that does not end, or is no document, does not reach the hub.

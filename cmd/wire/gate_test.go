@@ -17,6 +17,7 @@ import (
 	"greengate/gate"
 	"greengate/store"
 	"greengate/store/journal"
+	"greengate/sync/hub"
 )
 
 // The main line: a code over the serial port, a verdict, lights and turnstile,
@@ -61,6 +62,11 @@ func TestOneGateEndToEnd(t *testing.T) {
 	v := r.atHub()
 	if !v.OK() || v.Decisions != 2 {
 		t.Errorf("at the hub: %+v", v)
+	}
+	// What the gate recorded is enough to judge both again at the hub.
+	tried, err := r.hub.TryPolicy(t.Context(), hub.TrialRequest{Map: json.RawMessage(`{"day":"2020-02-17","counties":{"330106":"high"}}`), SinceSeconds: 3600, By: "test"}, func(hub.TrialProgress) {})
+	if err != nil || tried.Total.Decisions != 2 || tried.Total.Same != 1 || tried.Total.Changed != 1 || tried.Total.Changes[0].ToReason != gate.RiskHighRegion {
+		t.Errorf("judged again with a red map: %+v %v", tried.Total, err)
 	}
 	if text := r.log.String(); strings.Contains(text, "JKM1") || strings.Contains(text, "王") {
 		t.Errorf("the log holds a code or a name:\n%s", text)

@@ -37,6 +37,9 @@ func full() gate.Record {
 			Pseudonym: bytes.Repeat([]byte{7}, 16), CodeKind: "dynamic", Colour: gate.Green, Region: "330106",
 			Reading:    &gate.Reading{Object: 36200, Ambient: -1500, Adjusted: 36600, OutOfRange: true, TooFar: true},
 			Enterprise: "E-1", DayKey: bytes.Repeat([]byte{9}, 32),
+			Circumstances: &gate.Circumstances{Zoned: true, PermitScanned: true, Thermometer: gate.ThermometerFailed, Risk: gate.RiskHigh,
+				ListAge: 86400, PermitListAge: gate.Never, Inside: gate.MaxAge,
+				Earlier: []gate.EarlierReading{{TooFar: true}, {Adjusted: -37300}, {Adjusted: 0}}},
 		},
 	}
 }

@@ -15,6 +15,22 @@ type sealed struct {
 	Reading    *reading `cbor:"5,keyasint,omitempty"`
 	Enterprise string   `cbor:"6,keyasint,omitempty"`
 	DayKey     []byte   `cbor:"7,keyasint,omitempty"`
+	// Circumstances of a decision.
+	Circumstances *circumstances `cbor:"8,keyasint,omitempty"`
+}
+
+// circumstances are those of gate.Circumstances; ages are in seconds, -1 for never.
+type circumstances struct {
+	_             struct{} `cbor:",toarray"`
+	Zoned         bool
+	PermitScanned bool
+	Thermometer   uint8
+	Risk          uint8
+	ListAge       int64
+	PermitListAge int64
+	Inside        int64
+	// Earlier are the adjusted temperatures, null for a reading from too far away.
+	Earlier []*int32
 }
 
 // reading is a temperature in thousandths of a degree Celsius.
@@ -29,8 +45,9 @@ type reading struct {
 
 // padTo is the multiple of bytes that a sealed part is filled up to, so that
 // its length does not say whether somebody was measured or what kind of code
-// it was.
-const padTo = 64
+// it was: everything that a decision has at once takes 112 bytes at most, four
+// earlier readings among them.
+const padTo = 128
 
 func (s *sealed) check() error {
 	for _, f := range []struct {
@@ -48,14 +65,65 @@ func (s *sealed) check() error {
 	if gate.Status(s.Colour) > gate.Void {
 		return fmt.Errorf("colour %d", s.Colour)
 	}
+	if c := s.Circumstances; c != nil {
+		return c.check()
+	}
 	return nil
 }
 
+func (c *circumstances) check() error {
+	switch {
+	case gate.ThermometerState(c.Thermometer) > gate.ThermometerFailed:
+		return fmt.Errorf("thermometer state %d", c.Thermometer)
+	case gate.RiskLevel(c.Risk) > gate.RiskHigh:
+		return fmt.Errorf("risk level %d", c.Risk)
+	case min(c.ListAge, c.PermitListAge, c.Inside) < int64(gate.Never) || max(c.ListAge, c.PermitListAge, c.Inside) > int64(gate.MaxAge):
+		return fmt.Errorf("ages %d, %d and %d s", c.ListAge, c.PermitListAge, c.Inside)
+	case len(c.Earlier) > gate.MaxEarlier:
+		return fmt.Errorf("%d earlier readings", len(c.Earlier))
+	}
+	return nil
+}
+
+// encodeCircumstances and decode convert.
+func encodeCircumstances(g *gate.Circumstances) *circumstances {
+	if g == nil {
+		return nil
+	}
+	c := &circumstances{Zoned: g.Zoned, PermitScanned: g.PermitScanned, Thermometer: uint8(g.Thermometer), Risk: uint8(g.Risk),
+		ListAge: int64(g.ListAge), PermitListAge: int64(g.PermitListAge), Inside: int64(g.Inside)}
+	for _, e := range g.Earlier {
+		if e.TooFar {
+			c.Earlier = append(c.Earlier, nil)
+			continue
+		}
+		adjusted := int32(e.Adjusted)
+		c.Earlier = append(c.Earlier, &adjusted)
+	}
+	return c
+}
+
+func (c *circumstances) decode() *gate.Circumstances {
+	if c == nil {
+		return nil
+	}
+	g := &gate.Circumstances{Zoned: c.Zoned, PermitScanned: c.PermitScanned, Thermometer: gate.ThermometerState(c.Thermometer),
+		Risk: gate.RiskLevel(c.Risk), ListAge: gate.Seconds(c.ListAge), PermitListAge: gate.Seconds(c.PermitListAge), Inside: gate.Seconds(c.Inside)}
+	for _, e := range c.Earlier {
+		if e == nil {
+			g.Earlier = append(g.Earlier, gate.EarlierReading{TooFar: true})
+			continue
+		}
+		g.Earlier = append(g.Earlier, gate.EarlierReading{Adjusted: gate.MilliCelsius(*e)})
+	}
+	return g
+}
+
 // encodeSealed writes the sealed part in plain text: CBOR, the byte 0x80, and
-// zeros up to a multiple of 64 (the padding of ISO/IEC 7816-4).
+// zeros up to a multiple of 128 (the padding of ISO/IEC 7816-4).
 func encodeSealed(g gate.Sealed) ([]byte, error) {
 	s := sealed{Pseudonym: g.Pseudonym, CodeKind: g.CodeKind, Colour: uint8(g.Colour), Region: g.Region,
-		Enterprise: g.Enterprise, DayKey: g.DayKey}
+		Enterprise: g.Enterprise, DayKey: g.DayKey, Circumstances: encodeCircumstances(g.Circumstances)}
 	if r := g.Reading; r != nil {
 		s.Reading = &reading{Object: int32(r.Object), Ambient: int32(r.Ambient), Adjusted: int32(r.Adjusted),
 			OutOfRange: r.OutOfRange, TooFar: r.TooFar}
@@ -93,7 +161,7 @@ func decodeSealed(data []byte) (gate.Sealed, error) {
 		return gate.Sealed{}, fmt.Errorf("sealed part: %w: %w", ErrMalformed, err)
 	}
 	g := gate.Sealed{Pseudonym: s.Pseudonym, CodeKind: s.CodeKind, Colour: gate.Status(s.Colour), Region: s.Region,
-		Enterprise: s.Enterprise, DayKey: s.DayKey}
+		Enterprise: s.Enterprise, DayKey: s.DayKey, Circumstances: s.Circumstances.decode()}
 	if r := s.Reading; r != nil {
 		g.Reading = &gate.Reading{Object: gate.MilliCelsius(r.Object), Ambient: gate.MilliCelsius(r.Ambient),
 			Adjusted: gate.MilliCelsius(r.Adjusted), OutOfRange: r.OutOfRange, TooFar: r.TooFar}

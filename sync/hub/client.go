@@ -72,6 +72,16 @@ type remoteError struct {
 func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Unwrap() error { return e.kind }
 
+// remote gives the error its identity back.
+func (e apiError) remote() error {
+	for _, k := range kinds {
+		if k.word == e.Kind {
+			return &remoteError{e.Error, k.err}
+		}
+	}
+	return &remoteError{e.Error, errors.New("hub failed")}
+}
+
 func call[Request, Answer any](ctx context.Context, c *Client, op string, in Request) (Answer, error) {
 	var out Answer
 	body, err := json.Marshal(in)
@@ -100,12 +110,7 @@ func call[Request, Answer any](ctx context.Context, c *Client, op string, in Req
 		if err := json.Unmarshal(data, &e); err != nil || e.Error == "" {
 			return out, fmt.Errorf("hub %s: status %d", op, resp.StatusCode)
 		}
-		for _, k := range kinds {
-			if k.word == e.Kind {
-				return out, &remoteError{e.Error, k.err}
-			}
-		}
-		return out, &remoteError{e.Error, errors.New("hub failed")}
+		return out, e.remote()
 	}
 	if err := json.Unmarshal(data, &out); err != nil {
 		return out, fmt.Errorf("hub %s: answer: %w", op, err)
@@ -189,6 +194,16 @@ func (c *Client) SetPolicy(ctx context.Context, r Document) error {
 func (c *Client) SetMap(ctx context.Context, r Document) error {
 	_, err := call[Document, None](ctx, c, "map-set", r)
 	return err
+}
+
+// Policy returns the policy in force, or a version of it; see [Hub.Policy].
+func (c *Client) Policy(ctx context.Context, r DocumentRequest) (Document, error) {
+	return call[DocumentRequest, Document](ctx, c, "policy", r)
+}
+
+// Map returns the five-colour map in force.
+func (c *Client) Map(ctx context.Context) (Document, error) {
+	return call[None, Document](ctx, c, "map", None{})
 }
 
 // Publish makes all changes visible to the gates now.

@@ -45,7 +45,8 @@ func (h *Hub) SetPolicy(ctx context.Context, r Document) error {
 	if err != nil {
 		return invalid("%w", err)
 	}
-	err = h.setDocument(ctx, "policy", r.By, func(old json.RawMessage) ([]byte, error) {
+	var set []byte
+	err = h.setDocument(ctx, "policy", r.By, func(old json.RawMessage) (_ []byte, err error) {
 		var have uint64
 		if old != nil {
 			o, err := gate.ParsePolicy(old)
@@ -61,9 +62,13 @@ func (h *Hub) SetPolicy(ctx context.Context, r Document) error {
 		if q.Version <= have {
 			return nil, fmt.Errorf("policy version %d: %w: %d is in force", q.Version, ErrConflict, have)
 		}
-		return q.Marshal()
+		set, err = q.Marshal()
+		return set, err
 	})
 	if err != nil {
+		return err
+	}
+	if err := h.keepPolicy(ctx, set, r.By); err != nil {
 		return err
 	}
 	return h.audit(ctx, r.By, "policy-set", "policy")
