@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -187,7 +188,7 @@ func (f *fleet) add(ctx context.Context, n int) error {
 	}
 	id := enrol.Identity{Gate: bundle.Gate, HubURL: bundle.HubURL, ListsURL: bundle.ListsURL, HubCA: bundle.HubCA,
 		Certificate: bundle.Certificate, PrivateKey: bundle.PrivateKey, TUFRoot: bundle.TUFRoot, HubKey: bundle.HubKey}
-	config, err := id.TLSConfig(func() (time.Time, gate.ClockQuality) { return time.Now(), gate.ClockConfirmed })
+	config, err := id.TLSConfig(gate.NewWallClock(time.Now, func() bool { return true }, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return err
 	}
