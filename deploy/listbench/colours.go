@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 
 	"greengate/pass/statuslist"
@@ -71,7 +72,7 @@ func (c *colours) draw() byte {
 // to yellow or red, the other half one of those back to green, so that a year
 // of them leaves the shares as they are.
 func (c *colours) change(share float64) {
-	for k := range int(float64(c.codes) * share) {
+	for k := range int(math.Round(float64(c.codes) * share)) {
 		for {
 			code := c.rng.IntN(c.codes)
 			b, shift := &c.raw[code/perList][code%perList/4], code%4*2
