@@ -84,7 +84,7 @@ bench-lists: ## figures of the status lists, some 15 minutes (BENCH_SHORT=1: som
 
 screenshots: build ## pictures of every page and state, in out/screenshots (needs chromium)
 	@mkdir -p out/screenshots
-	@GREENGATE_SCREENSHOTS=$(CURDIR)/out/screenshots $(GO) test -count=1 -run 'InABrowser|Screenshots' ./display/web ./sync/hub
+	@GREENGATE_SCREENSHOTS=$(CURDIR)/out/screenshots $(GO) test -count=1 -run 'InABrowser|LastGreen|Screenshots' ./display/web ./sync/hub
 
 notices: ## write NOTICES.md anew from the licences of what is linked
 	@deploy/notices

@@ -22,6 +22,10 @@ type Health struct {
 	ListIssued time.Time
 	// Lists grades that age.
 	Lists gate.Freshness
+	// Held are the lists held, in the order of their URIs.
+	Held []ListHealth
+	// MapDay is the day of the map in force, as "2020-02-17", "" for no map.
+	MapDay string
 	// ClockTime is the gate's time of day, in the zone to show it in, and Clock grades it.
 	ClockTime time.Time
 	Clock     gate.ClockQuality
@@ -36,6 +40,34 @@ type Health struct {
 	// Faults are the codes of what is wrong now, as "journal-timeout". Empty when all is well.
 	Faults []string
 }
+
+// ListHealth is one list that is held.
+type ListHealth struct {
+	URI string
+	// Generation counts what the authority published of it.
+	Generation uint64
+	// Confirmed is when the authority last called it current, and Freshness grades that.
+	Confirmed time.Time
+	Freshness gate.Freshness
+	// Extra: no region of the configuration, a code asked for it.
+	Extra bool
+}
+
+// MapAge returns how many days ago the map's day was, by the gate's own day; a
+// map of tomorrow has the age 0. It is false where there is no map, or no clock
+// to say.
+func (h Health) MapAge() (days int, ok bool) {
+	day, err := time.Parse(time.DateOnly, h.MapDay)
+	if err != nil || h.Clock == gate.ClockUnset || h.ClockTime.IsZero() {
+		return 0, false
+	}
+	y, m, d := h.ClockTime.Date()
+	return max(int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Sub(day)/(24*time.Hour)), 0), true
+}
+
+// MapStaleDays is the age in days from which a map, which is published daily,
+// is shown as old. It holds nobody.
+const MapStaleDays = 2
 
 // HubHealth is the connection to the hub.
 type HubHealth struct {

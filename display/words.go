@@ -110,6 +110,7 @@ var labels = []string{
 	"lists", "clock", "backlog", "hub", "hub-connected", "hub-away", "hub-never", "journal", "readers",
 	"recent", "none-yet", "guard", "pin", "pin-wrong", "pin-locked", "log-in", "log-out", "logged-out", "admit", "refuse",
 	"pass", "pass-help", "why", "confirm", "cancel", "done", "too-late", "failed", "held-no-admit", "not-allowed", "nothing-held",
+	"map", "map-none", "today", "yesterday", "held-lists", "generation", "extra",
 	"temperature", "fault", "offline", "offline-next", "offline-guard", "delete", "busy", "entry", "exit",
 }
 
@@ -192,6 +193,23 @@ func (w *Words) Label(name string) string {
 		return s
 	}
 	return name
+}
+
+// Map says which map is in force and how old it is, as "2020-02-17, 2 days".
+func (w *Words) Map(h Health) string {
+	if h.MapDay == "" {
+		return w.Label("map-none")
+	}
+	days, ok := h.MapAge()
+	switch {
+	case !ok:
+		return h.MapDay
+	case days == 0:
+		return h.MapDay + ", " + w.Label("today")
+	case days == 1:
+		return h.MapDay + ", " + w.Label("yesterday")
+	}
+	return h.MapDay + ", " + strings.Replace(w.Ages["days"], "%d", strconv.Itoa(days), 1)
 }
 
 // Age returns a span in the largest unit that fills it at least twice, as

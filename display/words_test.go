@@ -225,6 +225,35 @@ func TestAlarm(t *testing.T) {
 	}
 }
 
+func TestMapAge(t *testing.T) {
+	shanghai := time.FixedZone("UTC+8", 8*3600)
+	for _, c := range []struct {
+		name, day string
+		now       time.Time
+		clock     gate.ClockQuality
+		en, zh    string
+	}{
+		{"none", "", time.Date(2020, 2, 19, 8, 0, 0, 0, shanghai), gate.ClockNetwork, "none", "无"},
+		{"today, just after midnight", "2020-02-19", time.Date(2020, 2, 19, 0, 1, 0, 0, shanghai), gate.ClockFloor, "2020-02-19, today", "2020-02-19, 今天"},
+		{"yesterday, though less than a day ago", "2020-02-18", time.Date(2020, 2, 19, 0, 1, 0, 0, shanghai), gate.ClockNetwork, "2020-02-18, yesterday", "2020-02-18, 昨天"},
+		{"two days", "2020-02-17", time.Date(2020, 2, 19, 23, 59, 0, 0, shanghai), gate.ClockNetwork, "2020-02-17, 2 days", "2020-02-17, 2 天"},
+		{"over a leap day", "2020-02-28", time.Date(2020, 3, 1, 8, 0, 0, 0, shanghai), gate.ClockNetwork, "2020-02-28, 2 days", "2020-02-28, 2 天"},
+		{"tomorrow's", "2020-02-20", time.Date(2020, 2, 19, 8, 0, 0, 0, shanghai), gate.ClockNetwork, "2020-02-20, today", "2020-02-20, 今天"},
+		{"no clock", "2020-02-17", time.Unix(0, 0), gate.ClockUnset, "2020-02-17", "2020-02-17"},
+	} {
+		h := Health{MapDay: c.day, ClockTime: c.now, Clock: c.clock}
+		for tag, want := range map[string]string{"en": c.en, "zh": c.zh} {
+			w, err := Load(tag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.Map(h); got != want {
+				t.Errorf("%s in %s: %q, want %q", c.name, tag, got, want)
+			}
+		}
+	}
+}
+
 // Figures belong to the policy: a table that says "within 20 seconds" is wrong
 // at the first gate whose policy says 60. The count-down shows them.
 func TestWordsNameNoFigures(t *testing.T) {

@@ -19,10 +19,14 @@ type Status struct {
 	// Time of day and its quality.
 	Time  time.Time `json:"time"`
 	Clock string    `json:"clock"`
-	// Lists held, their confirmation and grade.
-	Lists []ListStatus `json:"lists"`
-	// Policy and Map versions in force.
-	Policy uint64 `json:"policy"`
+	// Floor is the latest signed time believed, before which it cannot be.
+	Floor time.Time `json:"floor,omitzero"`
+	// Lists held, their confirmation and grade, and the oldest of these.
+	Lists  []ListStatus `json:"lists"`
+	Oldest OldestStatus `json:"oldest"`
+	// Policy and Map in force.
+	Policy uint64    `json:"policy"`
+	Map    MapStatus `json:"map"`
 	// Readers by name.
 	Readers []ReaderStatus `json:"readers"`
 	Journal JournalStatus  `json:"journal"`
@@ -41,6 +45,23 @@ type ListStatus struct {
 	Issued    time.Time `json:"issued"`
 	Confirmed time.Time `json:"confirmed"`
 	Freshness string    `json:"freshness"`
+	// Extra: of no region of the configuration, a code asked for it.
+	Extra bool `json:"extra,omitempty"`
+}
+
+// OldestStatus is how fresh the lists are as a whole: as the oldest of them.
+type OldestStatus struct {
+	Confirmed time.Time `json:"confirmed,omitzero"`
+	Freshness string    `json:"freshness"`
+}
+
+// MapStatus is the map in force; the zero value is none.
+type MapStatus struct {
+	Version uint64 `json:"version"`
+	Day     string `json:"day,omitempty"`
+	// Age in days by the gate's own day, where there is a map and a clock to say.
+	Age      int  `json:"age_days"`
+	AgeKnown bool `json:"age_known"`
 }
 
 // ReaderStatus is one reader.
@@ -70,6 +91,14 @@ type UploadStatus struct {
 type TrustStatus struct {
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	LastError   string    `json:"last_error,omitempty"`
+	// ErrorKind is one word for LastError, of a fixed set.
+	ErrorKind string `json:"error_kind,omitempty"`
+	// Timestamp is the version of the newest timestamp that the last run
+	// verified, and Issued its signed time; zero for none.
+	Timestamp int64     `json:"timestamp,omitempty"`
+	Issued    time.Time `json:"issued,omitzero"`
+	// Leap: that time is more than 30 days ahead and waits to be confirmed.
+	Leap bool `json:"leap,omitempty"`
 }
 
 // ScanTest is what `gatectl scan-test` saw. It never holds the code itself.

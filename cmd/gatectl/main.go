@@ -110,16 +110,26 @@ func status(ctx context.Context, client *control.Client, args []string, stdout, 
 	row("version", "%s, up %s", s.Version, s.Time.Sub(s.Started).Round(time.Second))
 	row("lane", "%s", strings.TrimSpace(s.Lane+" "+s.Reason+" "+s.FaultCode))
 	row("clock", "%s, %s", s.Time.Format(time.DateTime), s.Clock)
+	if !s.Floor.IsZero() {
+		row("floor", "%s%s", s.Floor.In(s.Time.Location()).Format(time.DateTime), leap(s))
+	}
 	for _, r := range s.Readers {
 		row("reader", "%s: %s", r.Name, r.State)
 	}
 	if len(s.Lists) == 0 {
 		row("lists", "none held")
+	} else {
+		row("lists", "%d held, the oldest confirmed %s ago: %s", len(s.Lists), s.Time.Sub(s.Oldest.Confirmed).Round(time.Second), s.Oldest.Freshness)
 	}
 	for _, l := range s.Lists {
-		row("list", "%s generation %d, confirmed %s ago: %s", l.URI, l.Sequence, s.Time.Sub(l.Confirmed).Round(time.Second), l.Freshness)
+		why := "configured"
+		if l.Extra {
+			why = "extra, asked for by a code"
+		}
+		row("list", "%s generation %d, confirmed %s ago: %s, %s", l.URI, l.Sequence, s.Time.Sub(l.Confirmed).Round(time.Second), l.Freshness, why)
 	}
 	row("policy", "version %d", s.Policy)
+	row("map", "%s", riskMap(s.Map))
 	row("download", "%s", when(s.Time, s.Trust.LastSuccess, s.Trust.LastError))
 	row("upload", "%s, backlog %d %s", when(s.Time, s.Upload.LastSuccess, s.Upload.LastError), s.Upload.Backlog, s.Upload.Stop)
 	row("journal", "%d records written, %d acknowledged, %d of %d MiB, room: %s", s.Journal.Next-1, s.Journal.Acknowledged, s.Journal.Bytes>>20, s.Journal.Cap>>20, s.Journal.Room)
@@ -131,6 +141,29 @@ func status(ctx context.Context, client *control.Client, args []string, stdout, 
 		row("pages", "http://%s/ and http://%s/guard", s.Pages, s.Pages)
 	}
 	return w.Flush()
+}
+
+// leap says that a signed time waits to be believed.
+func leap(s control.Status) string {
+	if !s.Trust.Leap {
+		return ""
+	}
+	return fmt.Sprintf("; signed %s waits for network time or the hub", s.Trust.Issued.In(s.Time.Location()).Format(time.DateTime))
+}
+
+// riskMap says which map is in force: "version 3 of 2020-02-17, 2 days old".
+func riskMap(m control.MapStatus) string {
+	switch {
+	case m.Version == 0:
+		return "none"
+	case !m.AgeKnown:
+		return fmt.Sprintf("version %d of %s", m.Version, m.Day)
+	case m.Age == 0:
+		return fmt.Sprintf("version %d of %s, today's", m.Version, m.Day)
+	case m.Age == 1:
+		return fmt.Sprintf("version %d of %s, yesterday's", m.Version, m.Day)
+	}
+	return fmt.Sprintf("version %d of %s, %d days old", m.Version, m.Day, m.Age)
 }
 
 func when(now, last time.Time, failure string) string {

@@ -64,7 +64,7 @@ func serve(f *flag.FlagSet) action {
 }
 
 func options(log *slog.Logger, publish time.Duration) hub.Options {
-	o := hub.Options{Log: log}
+	o := hub.Options{Log: log, Metrics: figures(log)}
 	if publish > 0 {
 		o.PublishDelay = publish
 	}

@@ -129,6 +129,7 @@ func TestOneOwner(t *testing.T) {
 		"github.com/nats-io/":            {"sync/hub"},
 		"github.com/theupdateframework/": {"sync/trust", "sync/hub/publisher"},
 		"github.com/pelletier/go-toml":   {"cmd/wire"},
+		"github.com/prometheus/":         {"cmd/metrics"},
 		"github.com/chromedp/":           {}, // tests only
 		"github.com/creack/pty":          {"cmd/gatesim"},
 		"greengate/gpio/gpiosim":         {"cmd/gatesim"},

@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"greengate/cmd/control"
+	"greengate/display"
 	"greengate/gate"
 	"greengate/pass"
 	"greengate/pass/healthcode"
+	"greengate/sync/trust"
 )
 
 // controlServer answers gatectl over a unix socket that only root and the gate's own
@@ -187,18 +189,23 @@ func (g *Gate) Status() control.Status {
 	s := control.Status{
 		Gate: g.id.Gate, Version: g.opt.Version, Zone: g.cfg.Zone, Started: g.started,
 		Lane: view.State.String(), Reason: string(view.Decision.Reason), FaultCode: view.FaultCode,
-		Time: now, Clock: quality.String(), Policy: policy.Version, Pages: g.Address(),
+		Time: now, Clock: quality.String(), Floor: g.clock.FloorTime(), Policy: policy.Version,
+		Map: control.MapStatus{Version: g.db.MapVersion(), Day: g.db.MapDay()}, Pages: g.Address(),
 		Journal: control.JournalStatus{Next: at.Next, Acknowledged: at.Acknowledged, Bytes: at.Bytes, Cap: at.Cap, Room: g.journal.Room().String()},
 		Upload:  control.UploadStatus{Backlog: at.Next - 1 - at.Acknowledged, LastSuccess: up.LastSuccess, LastError: up.LastError, Stop: string(up.Stop)},
-		Trust:   control.TrustStatus{LastSuccess: tr.LastOK},
+		Trust:   control.TrustStatus{LastSuccess: tr.LastOK, Timestamp: tr.Report.Timestamp, Issued: tr.Report.Issued, Leap: tr.Report.Leap},
 		Faults:  g.currentFaults(), Counts: g.lane.Counters(),
 	}
 	if tr.LastError != nil {
-		s.Trust.LastError = tr.LastError.Error()
+		s.Trust.LastError, s.Trust.ErrorKind = tr.LastError.Error(), trust.Kind(tr.LastError)
 	}
-	for _, info := range g.db.Lists() {
-		l := g.db.Lookup(pass.StatusRef{URI: info.URI})
-		s.Lists = append(s.Lists, control.ListStatus{URI: info.URI, Sequence: info.Sequence, Issued: info.Issued, Confirmed: l.Confirmed, Freshness: policy.Freshness(l, now).String()})
+	held := g.held(now)
+	confirmed, grade := oldest(held)
+	s.Oldest = control.OldestStatus{Confirmed: confirmed, Freshness: grade.String()}
+	s.Map.Age, s.Map.AgeKnown = display.Health{MapDay: s.Map.Day, Clock: quality, ClockTime: now}.MapAge()
+	for _, l := range held {
+		issued := g.db.Lookup(pass.StatusRef{URI: l.URI}).Issued
+		s.Lists = append(s.Lists, control.ListStatus{URI: l.URI, Sequence: l.Generation, Issued: issued, Confirmed: l.Confirmed, Freshness: l.Freshness.String(), Extra: l.Extra})
 	}
 	for i := range g.readers {
 		s.Readers = append(s.Readers, control.ReaderStatus{Name: g.readers[i].name, State: g.readers[i].link.State()})

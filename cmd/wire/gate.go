@@ -82,6 +82,7 @@ type Gate struct {
 	control  *controlServer
 	readers  []reader
 	started  time.Time
+	tally    tally
 	first    sync.Once
 	shown    chan struct{} // closed at the first view
 }
@@ -136,6 +137,9 @@ func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
 	}
 	if err := g.openPages(guards); err != nil {
 		return nil, err
+	}
+	if opt.Terminal != nil {
+		opt.Terminal.Health = g.Health
 	}
 	if g.control, err = openControl(cfg.Control, g); err != nil {
 		return nil, err
@@ -205,7 +209,7 @@ func (g *Gate) assembleLane() error {
 		Rand:        rand.Reader,
 		Log:         g.log,
 		Beat:        g.opt.Beat,
-		Decided:     g.opt.Decided,
+		Decided:     g.decided,
 	})
 	return err
 }
@@ -258,7 +262,8 @@ func (g *Gate) openPages(guards *gate.Guards) error {
 	}
 	var err error
 	if g.web, err = web.New(web.Config{
-		Lane: g.lane, Guards: guards, Health: g.Health, Languages: g.cfg.Web.Languages, Hosts: g.cfg.Web.Hosts, Log: g.log,
+		Metrics: g.metrics(),
+		Lane:    g.lane, Guards: guards, Health: g.Health, Languages: g.cfg.Web.Languages, Hosts: g.cfg.Web.Hosts, Log: g.log,
 		Now: func() time.Time { now, _ := g.clock.Now(); return now },
 	}); err != nil {
 		return err
@@ -371,7 +376,9 @@ func (g *Gate) Health() display.Health {
 	if at.Cap > 0 {
 		h.JournalPercent = int(min(100, at.Bytes*100/at.Cap))
 	}
-	h.ListIssued, h.Lists = g.listAge(now)
+	h.Held = g.held(now)
+	h.ListIssued, h.Lists = oldest(h.Held)
+	h.MapDay = g.db.MapDay()
 	for i := range g.readers {
 		h.Readers = append(h.Readers, display.ReaderHealth{Name: g.readers[i].name, State: g.readers[i].word()})
 	}
@@ -379,17 +386,39 @@ func (g *Gate) Health() display.Health {
 	return h
 }
 
-// listAge returns the oldest confirmation among the lists held: the guard sees
-// the worst.
-func (g *Gate) listAge(now time.Time) (time.Time, gate.Freshness) {
-	oldest, worst := time.Time{}, gate.ListMissing
-	for i, info := range g.db.Lists() {
+// held describes the lists that are held.
+func (g *Gate) held(now time.Time) []display.ListHealth {
+	policy := g.db.Policy()
+	var held []display.ListHealth
+	for _, info := range g.db.Lists() {
 		l := g.db.Lookup(pass.StatusRef{URI: info.URI})
-		if i == 0 || l.Confirmed.Before(oldest) {
-			oldest, worst = l.Confirmed, g.db.Policy().Freshness(l, now)
+		held = append(held, display.ListHealth{URI: info.URI, Generation: info.Sequence, Confirmed: l.Confirmed,
+			Freshness: policy.Freshness(l, now), Extra: !g.trust.Configured(info.URI)})
+	}
+	return held
+}
+
+// oldest returns the oldest confirmation among the lists held, and its grade:
+// the guard sees the worst.
+func oldest(held []display.ListHealth) (confirmed time.Time, worst gate.Freshness) {
+	for i, l := range held {
+		if i == 0 || l.Confirmed.Before(confirmed) {
+			confirmed, worst = l.Confirmed, l.Freshness
 		}
 	}
-	return oldest, worst
+	return confirmed, worst
+}
+
+// Condition is what the hub is told with each contact.
+func (g *Gate) Condition() gate.Condition {
+	now, quality := g.clock.Now()
+	held := g.held(now)
+	confirmed, grade := oldest(held)
+	c := gate.Condition{Lists: grade, Held: uint32(len(held)), Clock: quality, Policy: g.db.Policy().Version, Map: g.db.MapVersion()}
+	if !confirmed.IsZero() {
+		c.Age = max(now.Sub(confirmed), 0).Truncate(time.Second)
+	}
+	return c
 }
 
 func (g *Gate) currentFaults() []string {

@@ -39,7 +39,7 @@ func (g *Gate) synchronise() error {
 	g.wake = make(chan struct{}, 1)
 	g.uploader = &upload.Uploader{
 		Journal: outgoing{g.journal}, Client: client, URL: g.id.HubURL, Gate: g.id.Gate, Signer: signer,
-		Wake: g.wake, HubTime: g.clock.Confirm, Log: g.log,
+		Wake: g.wake, HubTime: g.clock.Confirm, Condition: g.Condition, Log: g.log,
 	}
 	return nil
 }

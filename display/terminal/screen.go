@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"greengate/display"
@@ -16,10 +17,16 @@ import (
 // baud draws as many in half a second. When more come, the oldest go.
 const waiting = 64
 
+// healthEvery is how often the device's health is asked for.
+const healthEvery = time.Second
+
 // Screen draws views on a writer. It is a gate.Screen.
 type Screen struct {
 	w     io.Writer
 	words *display.Words
+	// Health, where it is set before Run, is asked once a second: the device's
+	// strip is drawn when something in it that is a grade and not an age has changed.
+	Health func() display.Health
 
 	mu      sync.Mutex
 	queue   []gate.View
@@ -51,8 +58,23 @@ func (s *Screen) Show(v gate.View) {
 // ends it too: there is nobody left to show anything to.
 func (s *Screen) Run(ctx context.Context) error {
 	last := ""
-	for {
+	var tick <-chan time.Time
+	if s.Health != nil {
+		ticker := time.NewTicker(healthEvery)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for device := ""; ; {
 		done := ctx.Err() != nil
+		if s.Health != nil && !done {
+			h := s.Health()
+			if now := grades(h); now != device {
+				device = now
+				if _, err := fmt.Fprintln(s.w, h.ClockTime.Format("15:04:05.000")+"  "+mark(h)+" "+Strip(s.words, h)); err != nil {
+					return fmt.Errorf("terminal: %w", err)
+				}
+			}
+		}
 		for {
 			v, dropped, ok := s.next()
 			if dropped > 0 {
@@ -79,6 +101,7 @@ func (s *Screen) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-s.wake:
+		case <-tick:
 		}
 	}
 }
@@ -123,6 +146,20 @@ func (s *Screen) Line(v gate.View) string {
 	return b.String()
 }
 
+// grades returns what of the device's state is worth a line when it changes.
+func grades(h display.Health) string {
+	days, ok := h.MapAge()
+	return fmt.Sprint(h.Lists, h.Clock, h.MapDay, ok && days < display.MapStaleDays, h.Hub.Connected, h.JournalFull, h.Faults)
+}
+
+// mark tells a strip that wants a look from one that does not.
+func mark(h display.Health) string {
+	if h.Alarm() {
+		return "!"
+	}
+	return "·"
+}
+
 // Strip returns the state of the device as one line, for the guard.
 func Strip(words *display.Words, h display.Health) string {
 	lists := lookup(words.Freshness, h.Lists.String())
@@ -137,8 +174,8 @@ func Strip(words *display.Words, h display.Health) string {
 	if h.Hub.Connected {
 		hub = words.Label("hub-connected")
 	}
-	line := fmt.Sprintf("%s: %s · %s: %s · %s: %d · %s: %s", words.Label("lists"), lists, words.Label("clock"), clock,
-		words.Label("backlog"), h.Backlog, words.Label("hub"), hub)
+	line := fmt.Sprintf("%s: %s · %s: %s · %s: %s · %s: %d · %s: %s", words.Label("lists"), lists, words.Label("clock"), clock,
+		words.Label("map"), words.Map(h), words.Label("backlog"), h.Backlog, words.Label("hub"), hub)
 	for _, f := range h.Faults {
 		line += " · " + words.Label("fault") + " " + printable(f)
 	}

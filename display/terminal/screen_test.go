@@ -49,11 +49,11 @@ func TestLine(t *testing.T) {
 
 func TestStrip(t *testing.T) {
 	now := time.Date(2020, 2, 17, 8, 41, 7, 0, time.UTC)
-	h := display.Health{ListIssued: now.Add(-4 * time.Minute), Lists: gate.Fresh, ClockTime: now, Clock: gate.ClockConfirmed, Backlog: 3, Hub: display.HubHealth{Connected: true}, Faults: []string{"relay"}}
-	if got, want := Strip(words(t, "en"), h), "Lists: 4 min, fresh · Clock: 08:41:07, confirmed · To upload: 3 · Hub: connected · Fault relay"; got != want {
+	h := display.Health{MapDay: "2020-02-15", ListIssued: now.Add(-4 * time.Minute), Lists: gate.Fresh, ClockTime: now, Clock: gate.ClockConfirmed, Backlog: 3, Hub: display.HubHealth{Connected: true}, Faults: []string{"relay"}}
+	if got, want := Strip(words(t, "en"), h), "Lists: 4 min, fresh · Clock: 08:41:07, confirmed · Map: 2020-02-15, 2 days · To upload: 3 · Hub: connected · Fault relay"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if got, want := Strip(words(t, "zh"), display.Health{}), "名单: 没有名单 · 时钟: 未校准 · 待上传: 0 · 中心: 离线"; got != want {
+	if got, want := Strip(words(t, "zh"), display.Health{}), "名单: 没有名单 · 时钟: 未校准 · 风险地图: 无 · 待上传: 0 · 中心: 离线"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
@@ -128,4 +128,41 @@ func TestBrokenTerminalEndsRun(t *testing.T) {
 	if err := s.Run(t.Context()); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("Run = %v, want io.ErrClosedPipe", err)
 	}
+}
+
+// The device's strip is a line when a grade in it changes, and no line while
+// only ages do.
+func TestDeviceLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		s := New(&out, words(t, "en"))
+		confirmed := time.Now()
+		s.Health = func() display.Health {
+			h := display.Health{ListIssued: confirmed, Lists: gate.Fresh, ClockTime: time.Now(), Clock: gate.ClockConfirmed,
+				MapDay: time.Now().Format(time.DateOnly), Hub: display.HubHealth{Connected: true}}
+			switch age := time.Since(confirmed); {
+			case age >= 48*time.Hour:
+				h.Lists = gate.TooOld
+			case age >= 24*time.Hour:
+				h.Lists, h.Clock = gate.Stale, gate.ClockFloor
+			}
+			h.MapDay = confirmed.Format(time.DateOnly)
+			return h
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		time.Sleep(72 * time.Hour) // the bubble's
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		day := confirmed.Format(time.DateOnly)
+		want := "00:00:00.000  · Lists: 0 s, fresh · Clock: 00:00:00, confirmed · Map: " + day + ", today · To upload: 0 · Hub: connected\n" +
+			"00:00:00.000  ! Lists: 24 h, old · Clock: 00:00:00, unconfirmed · Map: " + day + ", yesterday · To upload: 0 · Hub: connected\n" +
+			"00:00:00.000  ! Lists: 2 days, too old · Clock: 00:00:00, confirmed · Map: " + day + ", 2 days · To upload: 0 · Hub: connected\n"
+		if out.String() != want {
+			t.Errorf("got\n%s\nwant\n%s", &out, want)
+		}
+	})
 }

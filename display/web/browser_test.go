@@ -140,6 +140,12 @@ func scenes() []struct {
 func goodHealth() display.Health {
 	return display.Health{
 		GateName: "东门 1 号", Zone: "A 区", ListIssued: time.Now().Add(-4 * time.Minute), Lists: gate.Fresh,
+		Held: []display.ListHealth{
+			{URI: "https://health.example/lists/3301/0", Generation: 41, Confirmed: time.Now().Add(-4 * time.Minute), Freshness: gate.Fresh},
+			{URI: "https://health.example/lists/3301/1", Generation: 12, Confirmed: time.Now().Add(-4 * time.Minute), Freshness: gate.Fresh},
+			{URI: "https://health.example/lists/4403/7", Generation: 3, Confirmed: time.Now().Add(-4 * time.Minute), Freshness: gate.Fresh, Extra: true},
+		},
+		MapDay:    "2020-02-17",
 		ClockTime: time.Date(2020, 2, 17, 8, 41, 7, 0, time.UTC), Clock: gate.ClockConfirmed, Backlog: 3, JournalPercent: 12,
 		Hub: display.HubHealth{Connected: true}, Readers: []display.ReaderHealth{{Name: "serial", State: "ready"}, {Name: "camera", State: "ready"}},
 	}
@@ -148,6 +154,18 @@ func goodHealth() display.Health {
 func badHealth() display.Health {
 	h := goodHealth()
 	h.ListIssued, h.Lists = time.Now().Add(-75*time.Hour), gate.TooOld
+	h.Held = nil
+	for i := range 40 {
+		l := display.ListHealth{URI: fmt.Sprintf("https://health.example/lists/3301/%d", i), Generation: uint64(40 - i), Confirmed: time.Now().Add(-4 * time.Minute), Freshness: gate.Fresh}
+		switch i {
+		case 3:
+			l.Confirmed, l.Freshness, l.Extra = h.ListIssued, gate.TooOld, true
+		case 30:
+			l.Confirmed, l.Freshness = time.Now().Add(-25*time.Hour), gate.Stale
+		}
+		h.Held = append(h.Held, l)
+	}
+	h.MapDay = "2020-02-15"
 	h.Clock, h.Backlog, h.JournalPercent = gate.ClockUnset, 20417, 93
 	h.Hub = display.HubHealth{LastContact: time.Now().Add(-74 * time.Hour)}
 	h.Readers[1].State = "absent"
@@ -361,6 +379,12 @@ func TestGuardInABrowser(t *testing.T) {
 	if wrong := ask(t, ctx, overflow); wrong != "" {
 		t.Errorf("the desk with faults overflows: %s", wrong)
 	}
+	run("which lists", chromedp.Click(chromedp.CSS("#lists summary")), chromedp.WaitVisible(chromedp.CSS(`#held li[data-level="bad"]`)))
+	shot(t, ctx, "guard-12-lists")
+	if wrong := ask(t, ctx, overflow); wrong != "" {
+		t.Errorf("the desk with its lists overflows: %s", wrong)
+	}
+	run("lists away", chromedp.Click(chromedp.CSS("#lists summary")))
 
 	// What was done is not said for ever: the next look is at somebody else.
 	run("said", message("message", ""))

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"greengate/display"
@@ -122,10 +124,73 @@ type strip struct {
 	Gate  string `json:"gate"`
 	Zone  string `json:"zone"`
 	Items []item `json:"items"`
-	// Faults, and what follows, are for the guard's page.
-	Faults []string `json:"faults,omitempty"`
-	Guard  bool     `json:"guard,omitempty"`
-	Recent []passed `json:"recent,omitempty"`
+	// Held, and what follows, are for the guard's page: the lists held, those
+	// that need a look first, and how many there are in all.
+	Held      []heldList `json:"held,omitempty"`
+	HeldCount int        `json:"held_count"`
+	Faults    []string   `json:"faults,omitempty"`
+	Guard     bool       `json:"guard,omitempty"`
+	Recent    []passed   `json:"recent,omitempty"`
+}
+
+// heldMax is how many lists the guard's page names; a province has hundreds.
+const heldMax = 12
+
+// heldList is one list that is held, as the page gets it.
+type heldList struct {
+	// URI in full, and Name its end, as "3301/0".
+	URI   string `json:"uri"`
+	Name  string `json:"name"`
+	Level string `json:"level"`
+	// Facts, one text for each language: generation, age, grade, and whether it is extra.
+	Facts []string `json:"facts"`
+}
+
+// level of a grade of lists.
+func level(f gate.Freshness) string {
+	switch f {
+	case gate.Fresh:
+		return "good"
+	case gate.Stale:
+		return "warn"
+	}
+	return "bad"
+}
+
+// held names the lists, the oldest first, and among equals the extra ones:
+// those are few, and the ones that are asked about.
+func (s *Server) held(lists []display.ListHealth, now time.Time) []heldList {
+	lists = slices.Clone(lists)
+	slices.SortStableFunc(lists, func(a, b display.ListHealth) int {
+		switch {
+		case a.Freshness != b.Freshness:
+			return int(b.Freshness) - int(a.Freshness)
+		case a.Extra != b.Extra && a.Extra:
+			return -1
+		case a.Extra != b.Extra:
+			return 1
+		}
+		return strings.Compare(a.URI, b.URI)
+	})
+	var out []heldList
+	for _, l := range lists[:min(len(lists), heldMax)] {
+		name := l.URI
+		if i := strings.LastIndexByte(name, '/'); i > 0 {
+			name = name[strings.LastIndexByte(name[:i], '/')+1:]
+		}
+		out = append(out, heldList{l.URI, name, level(l.Freshness), s.each(func(w *display.Words) string {
+			age := word(w.Freshness, l.Freshness.String())
+			if !l.Confirmed.IsZero() {
+				age = w.Age(now.Sub(l.Confirmed)) + " · " + age
+			}
+			text := w.Label("generation") + " " + strconv.FormatUint(l.Generation, 10) + " · " + age
+			if l.Extra {
+				text += " · " + w.Label("extra")
+			}
+			return text
+		})})
+	}
+	return out
 }
 
 func (s *Server) strip(h display.Health, now time.Time, guard bool) strip {
@@ -133,24 +198,17 @@ func (s *Server) strip(h display.Health, now time.Time, guard bool) strip {
 	add := func(id, level string, value func(*display.Words) string) {
 		out.Items = append(out.Items, item{id, level, s.each(func(w *display.Words) string { return w.Label(id) }), s.each(value)})
 	}
-	level := "bad"
-	switch h.Lists {
-	case gate.Fresh:
-		level = "good"
-	case gate.Stale:
-		level = "warn"
-	}
-	add("lists", level, func(w *display.Words) string {
+	add("lists", level(h.Lists), func(w *display.Words) string {
 		if h.ListIssued.IsZero() {
 			return word(w.Freshness, gate.ListMissing.String())
 		}
 		age := w.Age(now.Sub(h.ListIssued))
-		if level != "good" {
+		if guard || h.Lists != gate.Fresh {
 			age += " · " + word(w.Freshness, h.Lists.String())
 		}
 		return age
 	})
-	level = "bad"
+	level := "bad"
 	switch h.Clock {
 	case gate.ClockNetwork, gate.ClockConfirmed:
 		level = "good"
@@ -180,6 +238,19 @@ func (s *Server) strip(h display.Health, now time.Time, guard bool) strip {
 	if !guard {
 		return out
 	}
+	// A map is for one day. One that is missing or older decides what it says,
+	// or nothing, and holds nobody: the guard should know.
+	level = "warn"
+	if days, ok := h.MapAge(); ok && days < display.MapStaleDays {
+		level = "good"
+	}
+	add("map", level, func(w *display.Words) string {
+		if _, ok := h.MapAge(); ok && w != s.words[0] {
+			_, age, _ := strings.Cut(w.Map(h), ", ")
+			return age // the day stands in the first language already
+		}
+		return strings.Replace(w.Map(h), ", ", " · ", 1)
+	})
 	level = "warn"
 	if h.Hub.Connected {
 		level = "good"
@@ -208,6 +279,7 @@ func (s *Server) strip(h display.Health, now time.Time, guard bool) strip {
 			s.each(func(*display.Words) string { return r.Name + " · " + r.State })})
 	}
 	out.Faults = h.Faults
+	out.Held, out.HeldCount = s.held(h.Held, now), len(h.Held)
 	return out
 }
 

@@ -115,6 +115,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
 		s.stream(w, r, false, func() bool { return true })
 	})
+	if s.cfg.Metrics != nil {
+		mux.Handle("GET /metrics", s.cfg.Metrics)
+	}
 	if s.cfg.Lane != nil && s.cfg.Guards != nil {
 		mux.HandleFunc("GET /guard", s.serve("guard.html"))
 		mux.HandleFunc("GET /guard/session", s.handleSession)

@@ -40,6 +40,9 @@ type Config struct {
 	Health func() display.Health
 	// Now is the gate's clock, with its monotonic reading.
 	Now func() time.Time
+	// Metrics serves /metrics; nil for none. It may show nothing about persons:
+	// whoever reaches the kiosk's page reaches it.
+	Metrics http.Handler
 	// Languages in the order shown, the first one largest; one to three. Empty means zh and en.
 	Languages []string
 	// Hosts are host names that the pages are also served under, beside the

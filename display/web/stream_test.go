@@ -312,7 +312,9 @@ func TestStrip(t *testing.T) {
 			h.JournalPercent = 90
 			h.Readers = h.Readers[:1]
 			h.Readers[0].State = "absent"
-		}, "lists good 4 分钟|4 min, clock good 08:41 · 中心对时|confirmed, backlog warn 3|3, hub warn 离线 · 60 分钟|away · 60 min, journal bad 90 %|90 %, reader-serial warn serial · absent|serial · absent"},
+		}, "lists good 4 分钟 · 最新|4 min · fresh, clock good 08:41 · 中心对时|confirmed, backlog warn 3|3, map good 2020-02-17 · 今天|today, hub warn 离线 · 60 分钟|away · 60 min, journal bad 90 %|90 %, reader-serial warn serial · absent|serial · absent"},
+		{"an old map, guard", true, func(h *display.Health) { h.MapDay, h.Readers = "2020-02-15", nil },
+			"lists good 4 分钟 · 最新|4 min · fresh, clock good 08:41 · 中心对时|confirmed, backlog good 3|3, map warn 2020-02-15 · 2 天|2 days, hub good 已连接|connected, journal good 12 %|12 %"},
 	} {
 		h := goodHealth()
 		h.ListIssued = now.Add(-4 * time.Minute)
@@ -323,6 +325,29 @@ func TestStrip(t *testing.T) {
 		}
 		if got := strings.Join(got, ", "); got != test.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", test.name, got, test.want)
+		}
+	}
+}
+
+// The guard sees which lists are held, those that need a look first, and no
+// more than fit; the kiosk sees none.
+func TestHeldLists(t *testing.T) {
+	d := newDesk(t)
+	if s := d.server.strip(badHealth(), time.Now(), false); len(s.Held) != 0 || s.HeldCount != 0 {
+		t.Errorf("the kiosk sees lists: %+v", s.Held)
+	}
+	s := d.server.strip(badHealth(), time.Now(), true)
+	if len(s.Held) != heldMax || s.HeldCount != 40 {
+		t.Fatalf("%d lists of %d, want %d of 40", len(s.Held), s.HeldCount, heldMax)
+	}
+	for i, want := range []string{
+		"3301/3 bad 版次 37 · 3 天 · 过旧 · 临时|generation 37 · 3 days · too old · asked for",
+		"3301/30 warn 版次 10 · 25 小时 · 较旧|generation 10 · 25 h · old",
+		"3301/0 good 版次 40 · 4 分钟 · 最新|generation 40 · 4 min · fresh",
+	} {
+		l := s.Held[i]
+		if got := l.Name + " " + l.Level + " " + strings.Join(l.Facts, "|"); got != want {
+			t.Errorf("line %d:\ngot  %s\nwant %s", i, got, want)
 		}
 	}
 }

@@ -34,10 +34,12 @@ type fleet struct {
 type gateState struct {
 	contact time.Time
 	backlog uint64
-	last    uint64
-	alarm   string
-	day     string
-	today   Counts
+	// said is how the gate last said it is, nil for not since the hub started.
+	said  *gate.Condition
+	last  uint64
+	alarm string
+	day   string
+	today Counts
 	// ingest is held while a batch of this gate is stored.
 	ingest sync.Mutex
 }
@@ -70,6 +72,13 @@ func (f *fleet) contact(id string, at time.Time, backlog uint64) {
 	defer f.mu.Unlock()
 	g := f.get(id)
 	g.contact, g.backlog = at, backlog
+}
+
+// condition notes how a gate says it is.
+func (f *fleet) condition(id string, c gate.Condition) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.get(id).said = &c
 }
 
 // alarm notes that a gate's history is in doubt.
@@ -139,6 +148,10 @@ func (f *fleet) fill(s *GateStatus, now time.Time) {
 		return
 	}
 	s.LastContact, s.Backlog, s.LastSequence, s.Alarm = g.contact, g.backlog, g.last, g.alarm
+	if c := g.said; c != nil {
+		s.Condition = &GateCondition{Lists: c.Lists.String(), AgeSeconds: int64(c.Age / time.Second), Held: c.Held,
+			Clock: c.Clock.String(), Policy: c.Policy, Map: c.Map}
+	}
 	if g.day == f.day(now) {
 		s.Today = g.today
 		s.Today.Reasons = make(map[gate.Reason]uint64, len(g.today.Reasons))

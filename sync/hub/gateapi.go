@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"greengate/gate"
 	"greengate/gate/passage"
 )
 
@@ -164,6 +165,15 @@ func (h *Hub) caller(w http.ResponseWriter, r *http.Request, cert *x509.Certific
 		backlog = 0 // it does not say
 	}
 	h.fleet.contact(id, h.options.Now(), backlog)
+	if text := r.Header.Get("Greengate-Condition"); text != "" {
+		c, err := gate.ParseCondition(text)
+		if err != nil {
+			// Another version of the gate, perhaps; what matters is its passages.
+			h.log.Warn("gate's condition not understood", "gate", id, "err", err)
+		} else {
+			h.fleet.condition(id, c)
+		}
+	}
 	return id, rec, true
 }
 

@@ -42,6 +42,10 @@ type Options struct {
 	// of them each poll of each gate is answered without a body.
 	// Negative: only when told to publish.
 	Heartbeat time.Duration
+	// Metrics makes what serves /metrics beside the operator's page, for this
+	// machine and without logging in: it may show nothing about persons. None
+	// by default.
+	Metrics func(*Hub) http.Handler
 	// Location is where the operator's day begins; China's time (UTC+8) by default.
 	Location *time.Location
 }

@@ -563,6 +563,7 @@ type testGate struct {
 	chain  [32]byte
 	all    []passage.Entry
 	keys   []passage.SegmentKey
+	says   string // of its condition, "" for nothing
 	client *http.Client
 }
 
@@ -652,7 +653,15 @@ func (g *testGate) unsigned(first, last uint64) *passage.Batch {
 // post sends a batch and returns the status with what was acknowledged or expected.
 func (g *testGate) post(t testing.TB, url string, body []byte) (status int, n uint64, word string) {
 	t.Helper()
-	resp, err := g.client.Post(url+"/v1/passages", "application/vnd.greengate.passages+cbor", bytes.NewReader(body))
+	req, err := http.NewRequest(http.MethodPost, url+"/v1/passages", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/vnd.greengate.passages+cbor")
+	if g.says != "" {
+		req.Header.Set("Greengate-Condition", g.says)
+	}
+	resp, err := g.client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,6 +140,9 @@ func (h *Hub) operatorHandler() http.Handler {
 		http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	})
+	if h.options.Metrics != nil {
+		mux.Handle("GET /metrics", h.options.Metrics(h))
+	}
 	own := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A page elsewhere may point a name of its own at 127.0.0.1; it does not get in.
@@ -191,6 +194,34 @@ type dueView struct{ Role, Ends string }
 type gateView struct {
 	GateStatus
 	State, Class, Contact string
+	// Lists and Clock are what the gate said of them, each with its class.
+	Lists, ListsClass, Clock, ClockClass string
+}
+
+// said fills in what the gate said of its lists and its clock.
+func (g *gateView) said() {
+	c := g.Condition
+	if c == nil {
+		g.Lists, g.ListsClass, g.Clock, g.ClockClass = "–", "off", "–", "off"
+		return
+	}
+	g.Lists, g.ListsClass = c.Lists, "bad"
+	switch c.Lists {
+	case gate.Fresh.String():
+		g.ListsClass = "good"
+	case gate.Stale.String():
+		g.ListsClass = "warn"
+	}
+	if c.Lists != gate.ListMissing.String() {
+		g.Lists += " · " + span(time.Duration(c.AgeSeconds)*time.Second)
+	}
+	g.Clock, g.ClockClass = c.Clock, "bad"
+	switch c.Clock {
+	case gate.ClockConfirmed.String(), gate.ClockNetwork.String():
+		g.ClockClass = "good"
+	case gate.ClockFloor.String():
+		g.ClockClass = "warn"
+	}
 }
 
 type listView struct {
@@ -239,6 +270,7 @@ func (h *Hub) view(r *http.Request) (hubView, error) {
 		case now.Sub(g.LastContact) > silentAfter:
 			gv.State, gv.Class = "silent", "warn"
 		}
+		gv.said()
 		v.Gates = append(v.Gates, gv)
 		v.Total.Admit += g.Today.Admit
 		v.Total.Hold += g.Today.Hold
@@ -297,18 +329,23 @@ func ago(now, t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	switch d := now.Sub(t); {
-	case d < 2*time.Second:
-		return "now"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%d s ago", d/time.Second)
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%d min ago", d/time.Minute)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h ago", d/time.Hour)
-	default:
-		return fmt.Sprintf("%d days ago", d/(24*time.Hour))
+	if d := now.Sub(t); d >= 2*time.Second {
+		return span(d) + " ago"
 	}
+	return "now"
+}
+
+// span writes a length of time in the largest unit that fills it twice.
+func span(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }
 
 // groupDigits writes a number with a thin space between thousands.

@@ -27,6 +27,7 @@ func TestOperatorPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := addGate(t, h, "north")
+	g.says = "lists=stale age=90000 held=12 clock=network policy=7 map=3"
 	g.pass(t, 3, gate.YellowCode)
 	if status, _, _ := g.post(t, gates, g.batch(t, 1, 3)); status != 200 {
 		t.Fatal(status)
@@ -67,7 +68,7 @@ func TestOperatorPage(t *testing.T) {
 	if status != 200 {
 		t.Fatalf("log-in: %d", status)
 	}
-	for _, want := range []string{"north", "yellow", "jkm:3301/0", "online", "hold", "Test authority"} {
+	for _, want := range []string{"north", "yellow", "jkm:3301/0", "online", "hold", "Test authority", "stale · 25 h", ">network<"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("page does not show %q", want)
 		}
@@ -105,6 +106,70 @@ func TestOperatorPage(t *testing.T) {
 	}
 	if status, body := read(client.Get(page)); status != 200 || strings.Contains(body, "north") {
 		t.Errorf("after the log-out: %d", status)
+	}
+}
+
+// What a gate says of itself is taken when it can be read; when it cannot, its
+// passages are taken all the same, and what it said before stands.
+func TestConditionOfAGate(t *testing.T) {
+	o := quiet()
+	asked := 0
+	o.Metrics = func(*Hub) http.Handler {
+		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ })
+	}
+	h, _ := newHub(t, o)
+	gates, page := serve(t, h)
+	g := addGate(t, h, "north")
+	condition := func() *GateCondition {
+		t.Helper()
+		all, err := h.Gates(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[0].Condition
+	}
+	post := func(n uint64) {
+		t.Helper()
+		g.pass(t, 1, gate.Valid)
+		if status, _, _ := g.post(t, gates, g.batch(t, n, n)); status != 200 {
+			t.Fatal(status)
+		}
+	}
+	post(1)
+	if c := condition(); c != nil {
+		t.Errorf("it said nothing, and the hub knows %+v", c)
+	}
+	g.says = "lists=too-old age=190000 held=12 clock=floor policy=6 map=1"
+	post(2)
+	want := GateCondition{Lists: "too-old", AgeSeconds: 190000, Held: 12, Clock: "floor", Policy: 6, Map: 1}
+	if c := condition(); c == nil || *c != want {
+		t.Errorf("got %+v, want %+v", c, want)
+	}
+	g.says = "lists=<b>rotten</b> age=190000 held=12 clock=floor policy=6 map=1"
+	post(3)
+	if c := condition(); c == nil || *c != want {
+		t.Errorf("after nonsense: got %+v, want %+v", c, want)
+	}
+
+	for host, status := range map[string]int{"": 200, "attacker.example": 403} {
+		req, err := http.NewRequest("GET", page+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != status {
+			t.Errorf("figures as %q: %d, want %d", host, resp.StatusCode, status)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("figures were asked for %d times, want once", asked)
 	}
 }
 

@@ -25,6 +25,14 @@ type publishState struct {
 	ever   bool
 }
 
+// Publishing says how the last publish went: what it made visible, zero before
+// the first, when, and what failed since, "" for nothing.
+func (h *Hub) Publishing() (p Published, at time.Time, failed string) {
+	h.last.mu.Lock()
+	defer h.last.mu.Unlock()
+	return h.last.result, h.last.at, h.last.err
+}
+
 func (s *publishState) keysChanged()   { s.mu.Lock(); s.keys = true; s.mu.Unlock() }
 func (s *publishState) policyChanged() { s.mu.Lock(); s.policy = true; s.mu.Unlock() }
 

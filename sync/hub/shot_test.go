@@ -33,6 +33,8 @@ func TestScreenshots(t *testing.T) {
 	}
 	north, south := addGate(t, h, "north-gate"), addGate(t, h, "factory-turnstile-2")
 	addGate(t, h, "west-gate")
+	north.says = "lists=fresh age=42 held=12 clock=hub-confirmed policy=7 map=3"
+	south.says = "lists=too-old age=190000 held=12 clock=floor policy=6 map=1"
 	south.pass(t, 9, gate.Valid)
 	if status, _, _ := south.post(t, gates, south.batch(t, 1, 9)); status != 200 {
 		t.Fatal(status)

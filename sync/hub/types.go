@@ -215,6 +215,19 @@ type GateStatus struct {
 	Today Counts `json:"today"`
 	// Alarm is what is wrong with its history, "" for nothing.
 	Alarm string `json:"alarm,omitempty"`
+	// Condition is how it said it is at its last contact; nil where it has said
+	// nothing since the hub started.
+	Condition *GateCondition `json:"condition,omitempty"`
+}
+
+// GateCondition is a gate.Condition in the words that pages and metrics use.
+type GateCondition struct {
+	Lists      string `json:"lists"`
+	AgeSeconds int64  `json:"lists_age_seconds"`
+	Held       uint32 `json:"lists_held"`
+	Clock      string `json:"clock"`
+	Policy     uint64 `json:"policy"`
+	Map        uint64 `json:"map"`
 }
 
 // Counts of decisions.

@@ -118,6 +118,32 @@ type Status struct {
 	LastError error
 	// Report of the last run.
 	Report Report
+	// Totals of all runs since the client was made.
+	Totals Totals
+}
+
+// Totals count what all runs did.
+type Totals struct {
+	// Runs, and those of them that ended with an error or found nothing new.
+	Runs, Failed, Unchanged uint64
+	// Fetched is the number of bytes of all files.
+	Fetched uint64
+	// Installed and Dropped count keys, policies, maps, roots and lists.
+	Installed, Dropped uint64
+}
+
+// add counts one run.
+func (t *Totals) add(r Report, err error) {
+	t.Runs++
+	if err != nil {
+		t.Failed++
+	}
+	if r.Unchanged {
+		t.Unchanged++
+	}
+	t.Fetched += uint64(max(r.Fetched, 0))
+	t.Installed += uint64(len(r.Installed))
+	t.Dropped += uint64(len(r.Dropped))
 }
 
 // New returns a client. It fails where a Root cannot be trusted by itself.
@@ -173,6 +199,13 @@ func (c *Client) Want(uri string) error {
 		c.Kick()
 	}
 	return nil
+}
+
+// Configured says whether a list is of a region that the gate holds by its
+// configuration. Another one that is held was asked for by a code.
+func (c *Client) Configured(uri string) bool {
+	_, region, err := pathOf(uri)
+	return err == nil && slices.ContainsFunc(c.config.Regions, func(r string) bool { return overlap(r, region) })
 }
 
 // Kick starts a run now instead of at the next poll.

@@ -38,6 +38,43 @@ var (
 	ErrURI = errors.New("list URI does not end in region/number")
 )
 
+// kinds are the words for the sentinels, in the order in which they are looked
+// for: what a server or a thief did comes before what a network does.
+var kinds = []struct {
+	word string
+	err  error
+}{
+	{"signature", ErrSignature}, {"rollback", ErrRollback}, {"version", ErrVersion}, {"expired", ErrExpired}, {"future", ErrFuture},
+	{"hash", ErrHash}, {"delegation", ErrDelegation}, {"malformed", ErrMalformed}, {"uri", ErrURI}, {"too-large", ErrTooLarge},
+	{"store", ErrStore}, {"not-found", ErrNotFound}, {"unavailable", ErrUnavailable},
+}
+
+// otherKind is the word for an error that wraps none of the sentinels.
+const otherKind = "other"
+
+// Kinds lists all that Kind returns, for who counts them.
+func Kinds() []string {
+	words := make([]string, 0, len(kinds)+1)
+	for _, k := range kinds {
+		words = append(words, k.word)
+	}
+	return append(words, otherKind)
+}
+
+// Kind returns one fixed word for an error of a run, "" for none. Where a run
+// failed in several ways it is the gravest.
+func Kind(err error) string {
+	if err == nil {
+		return ""
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.err) {
+			return k.word
+		}
+	}
+	return otherKind
+}
+
 // protect runs a step of go-tuf on a stranger's bytes. Its types hold pointers
 // that a JSON null leaves nil (a target, a key, an entry of a snapshot), and it
 // follows them before or after the signature is checked: such a file is

@@ -156,6 +156,7 @@ func (c *Client) run(ctx context.Context, r *run) (Report, error) {
 	}
 	previous := c.status.LastError
 	c.status.LastTry, c.status.LastError, c.status.Report = now, err, r.report
+	c.status.Totals.add(r.report, err)
 	switch {
 	case err == nil:
 		c.status.LastOK = now

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"greengate/gate"
 	"greengate/gate/passage"
 )
 
@@ -81,6 +82,8 @@ type Uploader struct {
 	// HubTime is told the hub's time at this moment, after an exchange over
 	// TLS that took at most ten seconds; nil to not be told.
 	HubTime func(time.Time)
+	// Condition is how the gate is, told with each exchange; nil to not tell.
+	Condition func() gate.Condition
 	// Heartbeat and Timeout; the defaults when zero.
 	Heartbeat, Timeout time.Duration
 	Log                *slog.Logger
@@ -402,6 +405,9 @@ func (u *Uploader) exchange(ctx context.Context, method, path string, body []byt
 	}
 	req.Header.Set("Greengate-Gate", u.Gate)
 	req.Header.Set("Greengate-Backlog", strconv.FormatUint(backlog, 10))
+	if u.Condition != nil {
+		req.Header.Set("Greengate-Condition", u.Condition().String())
+	}
 	begun := time.Now()
 	resp, err := u.Client.Do(req)
 	if err != nil {

@@ -129,6 +129,7 @@ type hub struct {
 	batches  int
 	contacts int
 	backlogs []string
+	said     []string // the gate's condition
 	// fault may answer in the hub's place, before or instead of storing.
 	fault func(n int, w http.ResponseWriter, r *http.Request) bool
 	// after stores, and then may spoil the answer.
@@ -140,6 +141,7 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.mu.Unlock()
 	h.requests++
 	h.backlogs = append(h.backlogs, r.Header.Get("Greengate-Backlog"))
+	h.said = append(h.said, r.Header.Values("Greengate-Condition")...)
 	if h.fault != nil && h.fault(h.requests, w, r) {
 		return
 	}
@@ -602,6 +604,31 @@ func TestRetryAfter(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// With each exchange, a batch or a bare contact, the gate says how it is at
+// that moment; one that is not asked says nothing.
+func TestConditionIsTold(t *testing.T) {
+	l := newLink(t, 501)
+	l.drain(t, 0)
+	if len(l.hub.said) != 0 {
+		t.Errorf("nobody asked, and yet it said %q", l.hub.said)
+	}
+	l.journal.append(1)
+	c := gate.Condition{Lists: gate.Fresh, Age: time.Minute, Held: 12, Clock: gate.ClockNetwork, Policy: 7, Map: 3}
+	l.Condition = func() gate.Condition { return c }
+	if _, err := l.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Lists, c.Age, c.Clock = gate.Stale, 25*time.Hour, gate.ClockFloor
+	l.contacted = time.Time{}
+	if _, err := l.Once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"lists=fresh age=60 held=12 clock=network policy=7 map=3", "lists=stale age=90000 held=12 clock=floor policy=7 map=3"}
+	if !slices.Equal(l.hub.said, want) {
+		t.Errorf("said %q, want %q", l.hub.said, want)
 	}
 }
 

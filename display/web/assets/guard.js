@@ -246,6 +246,23 @@ function strip(health) {
     line.textContent = fault;
     return line;
   }));
+  by("held-count").textContent = health.held_count;
+  const held = (health.held ?? []).map(list => {
+    const line = document.createElement("li"), name = document.createElement("b");
+    line.dataset.level = list.level;
+    line.title = list.uri;
+    name.textContent = list.name;
+    line.append(name, span(list.facts, "facts"));
+    return line;
+  });
+  const more = health.held_count - held.length;
+  if (more > 0) {
+    const line = document.createElement("li");
+    line.className = "more";
+    line.textContent = `+ ${more}`;
+    held.push(line);
+  }
+  by("held").replaceChildren(...held);
   const shapes = { admit: "go", hold: "attention", refuse: "stop" };
   const lines = (health.recent ?? []).map(past => {
     const line = document.createElement("li"), time = document.createElement("time"), words = document.createElement("div");
