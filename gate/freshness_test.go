@@ -32,6 +32,9 @@ func TestFreshnessBounds(t *testing.T) {
 		{"a policy's week", 7 * 24 * 3600, 14 * 24 * 3600, 300 * hour, 7*24*hour - 1, Fresh, true, false},
 		{"no stale time between", 3600, 3600, 2 * hour, hour, TooOld, false, false},
 		{"confirmed by a clock a little ahead", 0, 0, 0, -30 * time.Second, Fresh, true, false},
+		{"confirmed ten minutes ahead", 0, 0, 0, -10 * time.Minute, Fresh, true, false},
+		{"confirmed further ahead", 0, 0, 0, -10*time.Minute - 1, TooOld, false, false},
+		{"confirmed in 2099", 0, 0, 0, -79 * 8766 * hour, TooOld, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := DefaultPolicy()

@@ -248,8 +248,14 @@ func (p Policy) judgeTemperature(f Facts) (Decision, bool) {
 	return hold(Fever)
 }
 
+// maxAhead is how far ahead of the gate's clock a confirmation may be: two
+// honest clocks differ by less, and one that is further behind is unset.
+const maxAhead = 10 * time.Minute
+
 // Freshness grades the age of a list at now. The age counts from Confirmed;
-// an age of exactly StaleAfter is stale, one of exactly TooOldAfter too old.
+// an age of exactly StaleAfter is stale, one of exactly TooOldAfter too old. So
+// is a list that was confirmed in the future: whoever stole the timestamp's key
+// must not make lists that never age.
 func (p Policy) Freshness(l Listing, now time.Time) Freshness {
 	if !l.Found {
 		return ListMissing
@@ -259,7 +265,7 @@ func (p Policy) Freshness(l Listing, now time.Time) Freshness {
 	}
 	age := now.Sub(l.Confirmed)
 	switch {
-	case age >= p.TooOldAfter.Duration():
+	case age >= p.TooOldAfter.Duration(), age < -maxAhead:
 		return TooOld
 	case age >= p.StaleAfter.Duration():
 		return Stale

@@ -670,3 +670,53 @@ func FuzzDecodePointer(f *testing.F) {
 		}
 	})
 }
+
+// A confirmation from a future that nobody bore out gives way to an honest one;
+// any other only moves forward, whatever the order within one transaction.
+func TestConfirmationFromTheFuture(t *testing.T) {
+	const month = 30 * 24 * time.Hour
+	for _, c := range []struct {
+		name               string
+		floor, first, then time.Duration // from day; the floor is there before
+		want               time.Duration
+	}{
+		{"forward", 0, time.Hour, 2 * time.Hour, 2 * time.Hour},
+		{"not back", 0, 2 * time.Hour, time.Hour, 2 * time.Hour},
+		{"30 days ahead is believed", 0, month, time.Hour, month},
+		{"further is not", 0, month + time.Second, time.Hour, time.Hour},
+		{"decades are not", 0, 70 * 12 * month, time.Hour, time.Hour},
+		{"but forward they go", 0, 2 * month, 3 * month, 3 * month},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "lists.db")
+			db, err := Open(path, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, raw := made(1, 1, 64)
+			for _, do := range []func(*Tx) error{
+				func(tx *Tx) error { return errors.Join(tx.PutList(info, raw), tx.RaiseFloor(day.Add(c.floor))) },
+				func(tx *Tx) error { return tx.Confirm([]string{uri(1)}, day.Add(c.first)) },
+				func(tx *Tx) error { return tx.Confirm([]string{uri(1)}, day.Add(c.then)) },
+			} {
+				if err := db.Install(do); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 { // as it is, and as the file has it
+				if got := db.Lookup(pass.StatusRef{URI: uri(1)}).Confirmed; !got.Equal(day.Add(c.want)) {
+					t.Errorf("confirmed %s, want %s", got.Sub(day), c.want)
+				}
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if db, err = Open(path, Options{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -212,9 +212,15 @@ func (tx *Tx) RaiseFloor(issued time.Time) error {
 	return tx.put(metaBucket, floorKey, digested(seconds(issued)))
 }
 
+// maxLeap is how far beyond the floor a signed time is believed (DESIGN section 4).
+const maxLeap = 30 * 24 * time.Hour
+
 // Confirm says that the authority called what is held of these lists current
 // at this signed time; their age counts from it. An earlier time than the last
-// changes nothing, and neither does a list that is not held.
+// changes nothing, and neither does a list that is not held. The exception is a
+// last one that is more than 30 days beyond the clock's floor, which nobody has
+// borne out: whoever stole the timestamp's key signed it, perhaps, and after
+// that key was rotated the honest time holds.
 func (tx *Tx) Confirm(uris []string, issued time.Time) error {
 	if tx.done {
 		return ErrDone
@@ -225,7 +231,7 @@ func (tx *Tx) Confirm(uris []string, issued time.Time) error {
 	issued = time.Unix(issued.Unix(), 0).UTC()
 	for _, uri := range uris {
 		old := tx.view.lists[uri]
-		if old == nil || !issued.After(old.confirmed) {
+		if old == nil || !issued.After(old.confirmed) && !old.confirmed.After(tx.view.floor.Add(maxLeap)) {
 			continue
 		}
 		l := *old
