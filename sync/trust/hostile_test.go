@@ -90,6 +90,7 @@ func TestHostile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			fetcher.pause = 0
 			d.boot("33", "44")
 			d.config.Fetcher, d.config.Limits.Run = fetcher, 8<<20
 			served := transport.Served.Load()

@@ -230,6 +230,18 @@ func (f *files) Fetch(ctx context.Context, path string, limit int64) ([]byte, er
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("file %s: %w: %w", path, ErrUnavailable, err)
 	}
+	data, err := f.read(path)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("file %s: %w: more than %d bytes", path, ErrTooLarge, limit)
+	}
+	return data, nil
+}
+
+// read answers, whoever asks in whatever way.
+func (f *files) read(path string) ([]byte, error) {
 	f.asked = append(f.asked, path)
 	data, ok := f.a.files[path]
 	if f.hostile != nil {
@@ -244,9 +256,6 @@ func (f *files) Fetch(ctx context.Context, path string, limit int64) ([]byte, er
 	if !ok {
 		return nil, fmt.Errorf("file %s: %w", path, ErrNotFound)
 	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("file %s: %w: more than %d bytes", path, ErrTooLarge, limit)
-	}
 	return data, nil
 }
 
@@ -257,7 +266,9 @@ type device struct {
 	a      *authority
 	store  *memory
 	server *files
-	now    time.Time
+	// fetcher is how the client reaches the server; the server itself by default.
+	fetcher Fetcher
+	now     time.Time
 	// synced: network time disciplines the clock.
 	synced bool
 	clock  *gate.WallClock
@@ -266,6 +277,7 @@ type device struct {
 func newDevice(t testing.TB, a *authority, regions ...string) *device {
 	t.Helper()
 	d := &device{t: t, a: a, store: newMemory(t), server: &files{a: a}, now: a.now, synced: true}
+	d.fetcher = d.server
 	d.boot(regions...)
 	return d
 }
@@ -277,7 +289,7 @@ func (d *device) boot(regions ...string) {
 	if !d.store.floor.IsZero() {
 		d.clock.Floor(d.store.floor)
 	}
-	c, err := New(Config{Root: d.a.firstRoot(), Fetcher: d.server, Store: d.store, Clock: d.clock, Regions: regions,
+	c, err := New(Config{Root: d.a.firstRoot(), Fetcher: d.fetcher, Store: d.store, Clock: d.clock, Regions: regions,
 		Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		d.t.Fatal(err)

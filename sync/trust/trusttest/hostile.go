@@ -2,6 +2,7 @@ package trusttest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
@@ -602,7 +603,7 @@ func (h *Hostile) flood() string {
 func (h *Hostile) lie() string {
 	path := h.asked()
 	data := h.bytes(path)
-	which := h.rng.IntN(6)
+	which := h.rng.IntN(9)
 	h.answers[path] = func(w http.ResponseWriter, r *http.Request) {
 		switch which {
 		case 0: // not modified, though nobody asked
@@ -622,6 +623,32 @@ func (h *Hostile) lie() string {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(data)/2, len(data)))
 			w.WriteHeader(http.StatusPartialContent)
 			_, _ = w.Write(data[:len(data)/2])
+		case 6: // compressed, and it is endless
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			block := append(slices.Clone(data), make([]byte, 1<<20)...)
+			for range 64 {
+				if _, err := z.Write(block); err != nil {
+					return
+				}
+			}
+			_ = z.Close()
+		case 7: // compressed, with something behind it
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			_, _ = z.Write(data)
+			_ = z.Close()
+			_, _ = w.Write(data)
+		case 8: // cut, and gone on with as another file
+			half := len(data) / 2
+			if r.Header.Get("Range") == "" {
+				w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+				_, _ = w.Write(data[:half])
+				panic(http.ErrAbortHandler)
+			}
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", half, len(data)-1, len(data)))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(bytes.Repeat([]byte{0xff}, len(data)-half))
 		}
 	}
 	return fmt.Sprintf("%s with lie %d in its header", path, which)
