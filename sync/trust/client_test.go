@@ -491,6 +491,70 @@ func TestFastForwardRecovery(t *testing.T) {
 	}
 }
 
+// Each path has one role, whatever targets delegates.
+func TestEachPathHasOneRole(t *testing.T) {
+	a := newAuthority(t, "33", "44")
+	for _, role := range []string{"release", "revocation"} {
+		a.delegate(role, "*", "*/*", "*/*/*")
+	}
+	targets := a.targets["targets"]
+	for i := range targets.Signed.Delegations.Roles {
+		targets.Signed.Delegations.Roles[i].Paths = []string{"*", "*/*", "*/*/*"}
+	}
+	for path, owner := range map[string]string{
+		"keys/keys.json": "keys", "policy/policy.json": "policy", "map/map.json": "policy",
+		"release/gated-arm64": "release", "revocation/EU.hrl": "revocation",
+		"status/33/0.tsl": "status-33", "status/330106/7.tsl": "status-33", "status/4401/0.tsl": "status-44",
+		"release/a/b": "", "release": "", "keys/other.json": "", "status/3301/00.tsl": "", "status/3301/0.txt": "", "x": "",
+	} {
+		for _, role := range []string{"keys", "policy", "release", "revocation", "status-33", "status-44"} {
+			err := may(targets, role, path)
+			if role == owner && err != nil || role != owner && !errors.Is(err, ErrDelegation) {
+				t.Errorf("%s for %s: %v", path, role, err)
+			}
+		}
+	}
+	narrow := delegation(targets, "release")
+	narrow.Paths = []string{"release/b*"}
+	if err := may(targets, "release", "release/a"); !errors.Is(err, ErrDelegation) {
+		t.Errorf("beyond what targets delegates: got %v, want ErrDelegation", err)
+	}
+}
+
+// Each online key by itself, and all of them without a province's: whatever
+// their thief signs, no colour, key, policy or map changes.
+func TestEachStolenOnlineKeyAlone(t *testing.T) {
+	a := nation(t)
+	d := newDevice(t, a, "33", "44")
+	d.mustOnce()
+	before := d.store.content.clone()
+	for _, stolen := range [][]string{{"timestamp"}, {"snapshot"}, {"status-33"}, {"status-44"}, {"timestamp", "snapshot"}, {"timestamp", "status-33"}, {"snapshot", "status-33"}} {
+		for _, change := range []func(*authority){
+			func(x *authority) { x.publish() },
+			func(x *authority) { x.list(hangzhou, 3); x.publish("status-33") },
+			func(x *authority) { x.list(canton, 3); x.publish("status-44") },
+			func(x *authority) { x.issuer(""); x.publish("keys") },
+			func(x *authority) { x.policy(9); x.publish("policy") },
+			func(x *authority) { x.publish("targets") },
+			func(x *authority) { x.rotate("root", "timestamp", "snapshot", "targets", "status-33") },
+		} {
+			d.store.content = before.clone()
+			d.boot("33", "44")
+			x := thief(a, stolen...)
+			change(x)
+			d.server.a = x
+			if _, err := d.once(); err == nil && !slices.Contains(stolen, "timestamp") {
+				t.Errorf("%v: nothing was refused", stolen)
+			}
+			if !maps.EqualFunc(d.store.lists, before.lists, func(x, y heldList) bool {
+				return sameInfo(x.info, y.info) && slices.Equal(x.raw, y.raw)
+			}) || d.store.version != before.version || d.store.policy != before.policy || d.store.riskMap.Version != before.riskMap.Version {
+				t.Errorf("%v: %v, keys %d, policy %d", stolen, d.store.colours(), d.store.version, d.store.policy.Version)
+			}
+		}
+	}
+}
+
 // A thief of one province's online key, with timestamp's and snapshot's
 // beside it, recolours that province until the key is rotated. Nothing else.
 func TestStolenOnlineKeys(t *testing.T) {

@@ -20,10 +20,10 @@ import (
 // described is a role's metadata.
 type described = *metadata.Metadata[metadata.TargetsType]
 
-// may says whether targets lets the role deliver the path.
+// may says whether the path is the role's own, and targets lets it deliver it.
 func may(targets described, role, path string) error {
 	d := delegation(targets, role)
-	if d != nil {
+	if d != nil && owns(role, path) {
 		if ok, err := d.IsDelegatedPath(path); err == nil && ok {
 			return nil
 		}

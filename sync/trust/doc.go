@@ -24,6 +24,7 @@
 //	keys       keys/keys.json
 //	policy     policy/policy.json, map/map.json
 //	status-33  status/33*/NUMBER.tsl, whose signed URI ends in the same REGION/NUMBER
+//	release    release/NAME; gates fetch none of it yet
 //
 // Targets delegates these paths, and the client holds to them whatever targets
 // says. So a stolen online key recolours its own province and nothing else.

@@ -12,6 +12,7 @@ import (
 const (
 	keysRole     = "keys"
 	policyRole   = "policy"
+	releaseRole  = "release"
 	statusPrefix = "status-"
 
 	keysPath   = "keys/keys.json"
@@ -23,6 +24,22 @@ var (
 	listURI  = regexp.MustCompile(`(?:^|[/:])([0-9]{2}|[0-9]{4}|[0-9]{6})/(0|[1-9][0-9]{0,6})$`)
 	listPath = regexp.MustCompile(`^status/([0-9]{2}|[0-9]{4}|[0-9]{6})/(0|[1-9][0-9]{0,6})\.tsl$`)
 )
+
+// owns says whether the path is one of the role's own, whatever targets
+// delegates: each path has one role, and no role reaches into another's.
+func owns(role, path string) bool {
+	switch role {
+	case keysRole:
+		return path == keysPath
+	case policyRole:
+		return path == policyPath || path == mapPath
+	case releaseRole, "revocation":
+		return strings.HasPrefix(path, role+"/") && strings.Count(path, "/") == 1
+	}
+	province, status := strings.CutPrefix(role, statusPrefix)
+	region, list := regionOf(path)
+	return status && list && strings.HasPrefix(region, province)
+}
 
 // pathOf returns where the list lies among the targets, and its region. The
 // path is made of the URI, so a role that may deliver the one path cannot

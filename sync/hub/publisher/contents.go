@@ -68,6 +68,7 @@ const (
 const (
 	keysRole     = "keys"
 	policyRole   = "policy"
+	releaseRole  = "release"
 	statusPrefix = "status-"
 )
 

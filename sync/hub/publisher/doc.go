@@ -4,8 +4,8 @@
 //
 // # Roles
 //
-// Root and targets have three keys each, of which two must sign; keys and
-// policy have two, and both must sign. Those are offline: they lie under
+// Root and targets have three keys each, of which two must sign; keys, policy
+// and release have two, and both must sign. Those are offline: they lie under
 // keys/offline, which may be a folder on a stick that is away most of the
 // time. Timestamp, snapshot and one status role for each province have one
 // key each under keys/online, and that is all that recolouring needs.
@@ -14,6 +14,7 @@
 //	     └─ targets                      offline, 2 of 3
 //	         ├─ keys       keys/keys.json                     offline, 2 of 2
 //	         ├─ policy     policy/policy.json, map/map.json   offline, 2 of 2
+//	         ├─ release    release/*: software for gates      offline, 2 of 2
 //	         └─ status-33  status/33*/*.tsl                   online, one a province
 //
 // # Files

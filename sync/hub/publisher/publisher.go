@@ -132,7 +132,7 @@ func Init(keysDir, repoDir string, o Options) (*Publisher, error) {
 		}
 	}
 	r.targets[metadata.TARGETS].Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
-	roles := []string{keysRole, policyRole}
+	roles := []string{keysRole, policyRole, releaseRole}
 	for _, v := range o.Provinces {
 		roles = append(roles, statusPrefix+v)
 	}
@@ -199,6 +199,8 @@ func pathsOf(role string) []string {
 		return []string{keysPath}
 	case policyRole:
 		return []string{policyPath, mapPath}
+	case releaseRole:
+		return []string{"release/*"}
 	}
 	return []string{"status/" + role[len(statusPrefix):] + "*/*.tsl"}
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"greengate/gate"
 	"greengate/pass"
 	"greengate/pass/statuslist"
@@ -181,7 +183,7 @@ func TestTwoOfThreeAreEnough(t *testing.T) {
 
 func TestKeyFilesAreSecret(t *testing.T) {
 	d := newDesk(t, "33")
-	want := map[string]int{"offline": 10, "online": 3}
+	want := map[string]int{"offline": 12, "online": 3}
 	for folder, count := range want {
 		entries, err := os.ReadDir(filepath.Join(d.keys, folder))
 		if err != nil {
@@ -330,7 +332,7 @@ func TestForeignChangeIsNotSigned(t *testing.T) {
 func TestRotation(t *testing.T) {
 	d := newDesk(t, "33")
 	ctx := context.Background()
-	for i, role := range []string{"timestamp", "snapshot", "targets", "root", "keys", "policy", "status-33"} {
+	for i, role := range []string{"timestamp", "snapshot", "targets", "root", "keys", "policy", "release", "status-33"} {
 		v, err := d.Rotate(ctx, role)
 		if err != nil {
 			t.Fatalf("rotate %s: %v", role, err)
@@ -340,14 +342,14 @@ func TestRotation(t *testing.T) {
 		}
 		d.publish(Contents{Lists: []List{list("https://h.example/3301/0", byte(i%4))}})
 	}
-	if _, err := d.Rotate(ctx, "release"); !errors.Is(err, ErrRole) {
+	if _, err := d.Rotate(ctx, "nobody"); !errors.Is(err, ErrRole) {
 		t.Errorf("rotate an unknown role: got %v, want ErrRole", err)
 	}
 	retired, err := os.ReadDir(filepath.Join(d.keys, "offline", "retired"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(retired) != 10 {
+	if len(retired) != 12 {
 		t.Errorf("%d offline keys retired, want 10", len(retired))
 	}
 }
@@ -400,8 +402,8 @@ func TestRenewal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(due) != 2 || due[0].Role == due[1].Role {
-		t.Errorf("due after 54 days: %+v, want keys and policy", due)
+	if len(due) != 3 || due[0].Role == due[1].Role || due[1].Role == due[2].Role {
+		t.Errorf("due after 54 days: %+v, want keys, policy and release", due)
 	}
 	if err := os.Rename(hidden, filepath.Join(d.keys, "offline")); err != nil {
 		t.Fatal(err)
@@ -515,8 +517,8 @@ func TestOfflineRolesAreRenewedInPassing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(due) != 4 {
-		t.Errorf("without the offline keys due are %+v, want root, targets, keys and policy", due)
+	if len(due) != 5 {
+		t.Errorf("without the offline keys due are %+v, want root, targets, keys, policy and release", due)
 	}
 
 	if err := os.RemoveAll(offline); err != nil {
@@ -534,5 +536,48 @@ func TestOfflineRolesAreRenewedInPassing(t *testing.T) {
 	}
 	if v = d.publish(Contents{}); v.Root != 2 {
 		t.Errorf("a publish later root is %d, want 2 still", v.Root)
+	}
+}
+
+// A repository of before there was software to release loads as it is, and gets
+// the role with the offline keys of targets.
+func TestRepositoryWithoutRelease(t *testing.T) {
+	d := newDesk(t, "33")
+	ctx := context.Background()
+	r, err := loadRepository(d.repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As it was written before.
+	delegations := r.targets["targets"].Signed.Delegations
+	delegations.Roles = slices.DeleteFunc(delegations.Roles, func(r metadata.DelegatedRole) bool { return r.Name == "release" })
+	delete(r.targets, "release")
+	delete(r.snapshot.Signed.Meta, "release.json")
+	if _, err := d.commit(r, map[string]bool{"targets": true}, nil, d.now); err != nil {
+		t.Fatal(err)
+	}
+	if d.Publisher, err = Open(d.keys, d.repo, d.options()); err != nil {
+		t.Fatal(err)
+	}
+	if v := d.publish(Contents{Lists: []List{list("https://h.example/3301/0", 1)}}); len(v.Lists) != 1 || v.Roles["release"] != 0 {
+		t.Errorf("published %+v", v)
+	}
+	if _, err := d.AddRole(ctx, "somebody"); !errors.Is(err, ErrRole) {
+		t.Errorf("got %v, want ErrRole", err)
+	}
+	v, err := d.AddRole(ctx, "release")
+	if err != nil || v.Roles["release"] != 1 || !slices.Contains(v.Signed, "release") {
+		t.Errorf("added: %+v, %v", v, err)
+	}
+	again, err := d.AddRole(ctx, "release")
+	if err != nil || again.Targets != v.Targets || again.Roles["release"] != 1 {
+		t.Errorf("added again: %+v, %v", again, err)
+	}
+	r, err = loadRepository(d.repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.delegation("release"); got.Threshold != 2 || len(got.KeyIDs) != 2 || !got.Terminating || !slices.Equal(got.Paths, []string{"release/*"}) {
+		t.Errorf("delegated as %+v, want two of two keys for release/*", got)
 	}
 }

@@ -85,7 +85,25 @@ func (p *Publisher) AddProvinces(ctx context.Context, provinces ...string) (Vers
 	})
 }
 
-// Renew signs root, targets, keys and policy again for another life. It needs
+// AddRole makes a delegated role that Init makes today and a repository of
+// before may not have: release. It needs the offline keys of targets, and is
+// nothing where the role is there.
+func (p *Publisher) AddRole(ctx context.Context, role string) (Version, error) {
+	if role != releaseRole {
+		return Version{}, fmt.Errorf("role %q: %w", role, ErrRole)
+	}
+	return p.change(ctx, func(r *repository, sign map[string]bool) (func() error, error) {
+		if r.delegation(role) != nil {
+			return nil, nil
+		}
+		if err := p.mayTargets(r); err != nil {
+			return nil, err
+		}
+		return nil, p.delegate(r, role, sign)
+	})
+}
+
+// Renew signs root, targets, keys, policy and release again for another life. It needs
 // all offline keys.
 func (p *Publisher) Renew(ctx context.Context) (Version, error) {
 	return p.change(ctx, func(r *repository, sign map[string]bool) (func() error, error) {
