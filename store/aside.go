@@ -79,28 +79,36 @@ func (m marker) remove() error { return os.Remove(string(m)) }
 // keptAside is how many damaged files are kept for whoever looks into it.
 const keptAside = 2
 
-// setAside renames the file; the oldest of those set aside before may go.
-func (db *DB) setAside(cause error) error {
+// asideName returns a free name for a damaged file; the oldest of those set
+// aside before may go.
+func (db *DB) asideName() (string, error) {
 	name := func(n int) string { return fmt.Sprintf("%s.damaged-%d", db.path, n) }
 	n := 1
 	for ; n <= keptAside; n++ {
 		if _, err := os.Lstat(name(n)); errors.Is(err, fs.ErrNotExist) {
-			break
+			return name(n), nil
 		} else if err != nil {
-			return err
+			return "", err
 		}
 	}
-	for ; n > keptAside; n-- {
-		for i := 1; i < n-1; i++ {
-			if err := os.Rename(name(i+1), name(i)); err != nil {
-				return err
-			}
+	for i := 1; i < keptAside; i++ {
+		if err := os.Rename(name(i+1), name(i)); err != nil {
+			return "", err
 		}
 	}
-	if err := os.Rename(db.path, name(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return name(keptAside), nil
+}
+
+// setAside renames the file.
+func (db *DB) setAside(cause error) error {
+	to, err := db.asideName()
+	if err != nil {
 		return err
 	}
-	db.aside = name(n)
-	db.log.Error("store set aside, lists must be fetched again", "to", name(n), "error", cause)
+	if err := os.Rename(db.path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db.aside.Store(&to)
+	db.log.Error("store set aside, lists must be fetched again", "to", to, "error", cause)
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -44,23 +43,37 @@ type Options struct {
 	MapBytes int
 	// Log hears of trouble that is handled here; nil for none.
 	Log *slog.Logger
+
+	patience time.Duration // for tests
 }
 
 // DB is an open store.
 type DB struct {
-	path string
-	log  *slog.Logger
-	most int64
-	bolt *bolt.DB
-	lock io.Closer
-	// aside is where a damaged file was put, "" for none.
-	aside string
+	path     string
+	log      *slog.Logger
+	most     int64
+	mapBytes int
+	patience time.Duration
+	lock     io.Closer
+	// inner: this is the file that a damaged one is replaced by.
+	inner bool
 
 	view atomic.Pointer[view]
+	// reading is what Metadata reads, nil while there is nothing to read.
+	reading atomic.Pointer[bolt.DB]
+	// suspect is the damage that Metadata met with, for the next Install.
+	suspect atomic.Pointer[error]
+	// aside is where a damaged file was put, nil for none.
+	aside atomic.Pointer[string]
 
 	mu     sync.Mutex // held while the file is changed
+	bolt   *bolt.DB   // nil after a disk did not let it be opened again
 	closed bool
-	broken error            // a panic of bbolt's; nothing is written any more
+	broken error // what is wrong with the file; nothing is written any more
+	hung   bool  // bbolt did not come back, and may still be at it
+	unsure error // why it is not known what the disk holds
+	healed time.Time
+	began  int              // the file's last transaction when this change began
 	staged map[string]*list // by URI
 }
 
@@ -71,26 +84,28 @@ type DB struct {
 // it, and a new one is begun; [DB.SetAside] tells. A single list that is
 // damaged is dropped. Errors wrap [ErrLocked] or [ErrSchema], or are the disk's.
 func Open(path string, o Options) (*DB, error) {
-	db := &DB{path: path, log: o.Log, most: o.MaxBytes, staged: map[string]*list{}}
+	db := &DB{path: path, log: o.Log, most: o.MaxBytes, mapBytes: o.MapBytes, patience: o.patience, staged: map[string]*list{}}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
+	}
+	if db.patience == 0 {
+		db.patience = patience
 	}
 	if db.most == 0 {
 		db.most = DefaultMaxBytes
 	}
-	mapBytes := o.MapBytes
-	if mapBytes == 0 {
-		mapBytes = int(min(4*db.most, 1<<31-1))
+	if db.mapBytes == 0 {
+		db.mapBytes = int(min(4*db.most, 1<<31-1))
 	}
 	if !is64 {
-		mapBytes = min(mapBytes, maxFile32)
+		db.mapBytes = min(db.mapBytes, maxFile32)
 	}
 	lock, err := lockFile(path + ".lock")
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
 	db.lock = lock
-	if err := db.open(mapBytes); err != nil {
+	if err := db.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), lock.Close())
 	}
 	return db, nil
@@ -124,10 +139,13 @@ func lockFile(path string) (io.Closer, error) {
 }
 
 // open opens the file, or sets it aside and opens a new one.
-func (db *DB) open(mapBytes int) error {
+func (db *DB) open() error {
 	m := marker(db.path + ".opening")
 	tried, err := m.tried(db.path)
 	if err != nil {
+		return err
+	}
+	if err := os.Remove(db.path + healing); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if tried >= maxTries {
@@ -143,10 +161,15 @@ func (db *DB) open(mapBytes int) error {
 	case err != nil:
 		return err
 	}
-	err = db.attempt(mapBytes)
+	err = db.attempt()
+	if errors.Is(err, errNoEnd) {
+		// Nobody is in the lane yet, and what goes on would take a core for
+		// ever: the program had better end, and be started again.
+		return errors.Join(fmt.Errorf("%w; the next start sets the file aside", err), m.write(db.path, maxTries))
+	}
 	if errors.Is(err, ErrDamaged) {
 		if err = db.setAside(err); err == nil {
-			err = db.attempt(mapBytes)
+			err = db.attempt()
 		}
 	}
 	if rerr := m.remove(); !errors.Is(rerr, fs.ErrNotExist) {
@@ -155,23 +178,44 @@ func (db *DB) open(mapBytes int) error {
 	return err
 }
 
-// attempt opens the file once. A panic of bbolt on this goroutine, and a
-// mapped page that cannot be read, are ErrDamaged.
-func (db *DB) attempt(mapBytes int) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+// attempt opens the file once, and reads it into memory.
+func (db *DB) attempt() error {
+	size := int64(0)
+	if fi, err := os.Stat(db.path); err == nil {
+		size = fi.Size()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// Apart from db: what has no end goes on.
+	s := &DB{path: db.path, log: db.log, most: db.most, mapBytes: db.mapBytes, staged: map[string]*list{}}
+	err := bounded(db.limit(size), s.read)
+	if errors.Is(err, errNoEnd) {
+		return err
+	}
+	if err != nil {
+		if s.bolt != nil {
+			err = errors.Join(err, abandon(s.bolt))
 		}
-		if err != nil && db.bolt != nil {
-			err = errors.Join(err, abandon(db.bolt))
-			db.bolt = nil
-		}
-	}()
+		return err
+	}
+	db.bolt, db.unsure, db.staged = s.bolt, s.unsure, s.staged
+	db.reading.Store(s.bolt)
+	db.view.Store(s.view.Load())
+	return nil
+}
+
+// read is what attempt does.
+func (db *DB) read() (err error) {
+	if db.unsure, err = inspect(db.path); err != nil {
+		return err
+	}
+	if db.unsure != nil {
+		db.log.Warn("store not flushed, its lists answer and none is replaced", "error", db.unsure)
+	}
 	o := &bolt.Options{
 		Timeout:         lockWait,
 		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: mapBytes,
+		InitialMmapSize: db.mapBytes,
 		PageSize:        pageSize,
 	}
 	if !is64 {
@@ -200,29 +244,6 @@ func unlessDisk(err error) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
-// guard calls f, which uses bbolt. A panic in there, or a mapped page that
-// cannot be read, is ErrDamaged: the memory goes on answering, nothing more is
-// written, and the next start sets the file aside. The caller holds mu.
-func (db *DB) guard(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			db.broken = fmt.Errorf("%w: %v", ErrDamaged, p)
-			db.log.Error("store damaged, to be set aside at the next start", "error", db.broken)
-			err = errors.Join(db.broken, marker(db.path+".opening").write(db.path, maxTries))
-		}
-	}()
-	return f()
-}
-
-// usable says whether the file may be written. The caller holds mu.
-func (db *DB) usable() error {
-	if db.closed {
-		return ErrClosed
-	}
-	return db.broken
-}
-
 // abandon closes a file that did not open well. bbolt may panic once more, or
 // wait for a lock that a panic has left: then its handle is left to the
 // process's end, which is why the file is renamed and never opened again.
@@ -246,9 +267,15 @@ func abandon(b *bolt.DB) error {
 	}
 }
 
-// SetAside returns where Open has put a damaged file, "" if it was whole. What
-// was in it must be fetched again, and the clock's floor is lost with it.
-func (db *DB) SetAside() string { return db.aside }
+// SetAside returns where a damaged file was put by Open, or while the store was
+// in use; "" if it was whole. After Open what was in it must be fetched again,
+// and the clock's floor is lost with it.
+func (db *DB) SetAside() string {
+	if p := db.aside.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
 
 // Close waits for an Install that runs and closes the file. Lookups go on
 // answering from memory. Close may be called twice.
@@ -259,35 +286,42 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.closed = true
-	if db.broken != nil {
+	db.reading.Store(nil)
+	switch {
+	case db.bolt == nil:
+		return db.lock.Close()
+	case db.broken != nil:
 		return errors.Join(abandon(db.bolt), db.lock.Close())
 	}
 	return errors.Join(db.bolt.Close(), db.lock.Close())
 }
 
 // Metadata returns what SetMetadata kept for the role, nil for nothing. Bytes
-// that are not what was kept count as nothing, and are logged.
+// that are not what was kept count as nothing, and are logged; so does all
+// metadata of a file that is damaged, until it has been fetched again.
 func (db *DB) Metadata(role string) []byte {
-	raw, err := db.metadata(role)
+	b := db.reading.Load()
+	if b == nil || db.suspect.Load() != nil {
+		return nil
+	}
+	var raw []byte
+	var wrong error
+	err := bounded(db.limit(MaxMetadata), func() error {
+		return b.View(func(tx *bolt.Tx) error {
+			if stored := tx.Bucket(metadataBucket).Get([]byte(role)); stored != nil {
+				raw, wrong = checked("metadata of role "+role, stored)
+			}
+			return nil
+		})
+	})
+	if err == nil {
+		err = wrong
+	} else if errors.Is(err, ErrDamaged) && b == db.reading.Load() {
+		db.suspect.Store(&err)
+	}
 	if err != nil {
 		db.log.Error("stored metadata not readable", "role", role, "error", err)
 		return nil
 	}
 	return raw
-}
-
-func (db *DB) metadata(role string) (raw []byte, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			raw, err = nil, fmt.Errorf("%w: %v", ErrDamaged, p)
-		}
-	}()
-	err = db.bolt.View(func(tx *bolt.Tx) (err error) {
-		if stored := tx.Bucket(metadataBucket).Get([]byte(role)); stored != nil {
-			raw, err = checked("metadata of role "+role, stored)
-		}
-		return err
-	})
-	return raw, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -62,7 +63,12 @@ func (db *DB) load() error {
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("remove stray generations: %w", unlessDisk(err))
+			if err = unlessDisk(err); errors.Is(err, ErrDamaged) {
+				return fmt.Errorf("remove stray generations: %w", err)
+			}
+			// A full disk does not keep the lists that are whole from answering.
+			db.log.Warn("stray generations not removed", "error", err)
+			db.unsure = err
 		}
 	}
 	db.view.Store(v)
@@ -133,7 +139,7 @@ func loadSigned(tx *bolt.Tx, v *view) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
-		v.keyVersion, v.keys = binary.BigEndian.Uint64(value), pass.NewKeyMap(keys)
+		v.keyVersion, v.keys, v.signed.keys = binary.BigEndian.Uint64(value), pass.NewKeyMap(keys), value[8:]
 	}
 	if stored := tx.Bucket(policyBucket).Get(currentKey); stored != nil {
 		value, err := checked("policy", stored)
@@ -143,6 +149,7 @@ func loadSigned(tx *bolt.Tx, v *view) error {
 		if v.policy, err = gate.ParsePolicy(value); err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
+		v.signed.policy = value
 	}
 	if stored := tx.Bucket(mapBucket).Get(currentKey); stored != nil {
 		value, err := checked("map", stored)
@@ -152,6 +159,7 @@ func loadSigned(tx *bolt.Tx, v *view) error {
 		if v.riskMap, err = gate.ParseRiskMap(value); err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
+		v.signed.riskMap = value
 	}
 	return nil
 }

@@ -42,8 +42,9 @@ func (db *DB) Install(f func(*Tx) error) (err error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if err := db.usable(); err != nil {
-		return err
+		return fmt.Errorf("store: %w", err)
 	}
+	defer func() { err = db.mend(err) }()
 	var b *bolt.Tx
 	if err := db.guard(func() (err error) { b, err = db.bolt.Begin(true); return err }); err != nil {
 		return fmt.Errorf("store: %w", diskError(err))
@@ -51,6 +52,9 @@ func (db *DB) Install(f func(*Tx) error) (err error) {
 	tx := &Tx{db: db, bolt: b, view: db.view.Load().clone()}
 	defer func() {
 		tx.done = true
+		if db.hung {
+			return // err says so
+		}
 		if e := db.guard(b.Rollback); e != nil && !errors.Is(e, bolterrors.ErrTxClosed) {
 			err = errors.Join(err, fmt.Errorf("store: %w", e))
 		}
@@ -156,7 +160,7 @@ func (tx *Tx) SetKeys(version uint64, keys []pass.Key, raw []byte) error {
 	if len(parsed) != len(keys) || (len(keys) > 0 && !reflect.DeepEqual(parsed, keys)) {
 		return fmt.Errorf("%w: key list %d: keys are not those of the signed bytes", ErrInvalid, version)
 	}
-	tx.view.keyVersion, tx.view.keys = version, pass.NewKeyMap(parsed)
+	tx.view.keyVersion, tx.view.keys, tx.view.signed.keys = version, pass.NewKeyMap(parsed), bytes.Clone(raw)
 	return tx.put(keysBucket, currentKey, digested(append(number(version), raw...)))
 }
 
@@ -173,7 +177,7 @@ func (tx *Tx) SetPolicy(p gate.Policy, raw []byte) error {
 	if !reflect.DeepEqual(parsed, p) {
 		return fmt.Errorf("%w: policy %d is not that of the signed bytes", ErrInvalid, p.Version)
 	}
-	tx.view.policy = parsed
+	tx.view.policy, tx.view.signed.policy = parsed, bytes.Clone(raw)
 	return tx.put(policyBucket, currentKey, digested(raw))
 }
 
@@ -191,7 +195,7 @@ func (tx *Tx) SetMap(m gate.RiskMap, raw []byte) error {
 		(len(m.Counties) > 0 && !reflect.DeepEqual(parsed, m)) {
 		return fmt.Errorf("%w: map %d is not that of the signed bytes", ErrInvalid, m.Version)
 	}
-	tx.view.riskMap = parsed
+	tx.view.riskMap, tx.view.signed.riskMap = parsed, bytes.Clone(raw)
 	return tx.put(mapBucket, currentKey, digested(raw))
 }
 
@@ -259,15 +263,16 @@ func checkList(info statuslist.Info, raw []byte) error {
 // small transactions, so that a large list does not take its tenfold in
 // memory. It changes nothing that is looked up. Staging a list again replaces
 // it; what is staged and never put goes at the next start.
-func (db *DB) Stage(info statuslist.Info, raw []byte) error {
+func (db *DB) Stage(info statuslist.Info, raw []byte) (err error) {
 	if err := checkList(info, raw); err != nil {
 		return err
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if err := db.usable(); err != nil {
-		return err
+		return fmt.Errorf("stage list %s: %w", info.URI, err)
 	}
+	defer func() { err = db.mend(err) }()
 	if err := db.room(db.view.Load(), info); err != nil {
 		return err
 	}
@@ -278,7 +283,7 @@ func (db *DB) Stage(info statuslist.Info, raw []byte) error {
 		}
 		return nil
 	}
-	err := update(func(tx *bolt.Tx) (err error) {
+	err = update(func(tx *bolt.Tx) (err error) {
 		if old := db.staged[info.URI]; old != nil {
 			if err := deleteGeneration(tx, old.generation); err != nil {
 				return err

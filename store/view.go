@@ -30,6 +30,9 @@ type view struct {
 	lists      map[string]*list
 	bytes      int64 // of all lists
 	floor      time.Time
+	// signed are the bytes that were signed, for a file that is begun anew;
+	// nil for none.
+	signed struct{ keys, policy, riskMap []byte }
 }
 
 func (v *view) clone() *view {
