@@ -188,8 +188,16 @@ func (db *DB) attempt() error {
 	}
 	// Apart from db: what has no end goes on.
 	s := &DB{path: db.path, log: db.log, most: db.most, mapBytes: db.mapBytes, staged: map[string]*list{}}
-	err := bounded(db.limit(size), s.read)
+	var late atomic.Bool
+	err := bounded(db.limit(size), func() error {
+		err := s.read()
+		if late.Load() && s.bolt != nil {
+			err = errors.Join(err, s.bolt.Close()) // nobody is there to hear it
+		}
+		return err
+	})
 	if errors.Is(err, errNoEnd) {
+		late.Store(true)
 		return err
 	}
 	if err != nil {
