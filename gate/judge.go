@@ -46,6 +46,10 @@ func (p Policy) Judge(f Facts) Decision {
 // judgeCode judges what Open made of the health code, and the clock.
 func judgeCode(f Facts) (Decision, bool) {
 	c := f.Credential
+	// The keys come with the lists: this is the gate's lack, not the code's.
+	if errors.Is(f.OpenErr, pass.ErrNoKeys) {
+		return hold(ListsMissing)
+	}
 	// What the bytes are does not depend on the time of day.
 	if r := structural(f.OpenErr); r != "" {
 		return refuse(r)

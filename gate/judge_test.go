@@ -67,6 +67,7 @@ var judgeRows = []judgeRow{
 	{name: "unreadable", facts: func(f *Facts) { f.Credential, f.OpenErr = nil, wrapped(pass.ErrUnreadable) }, reason: Unreadable},
 	{name: "malformed", facts: func(f *Facts) { f.Credential, f.OpenErr = nil, wrapped(pass.ErrMalformed) }, reason: Malformed},
 	{name: "trailing bytes", facts: func(f *Facts) { f.Credential, f.OpenErr = nil, wrapped(pass.ErrTrailing) }, reason: Malformed},
+	{name: "no keys", facts: func(f *Facts) { f.Credential, f.OpenErr = nil, wrapped(pass.ErrNoKeys) }, verdict: Hold, reason: ListsMissing},
 	{name: "unknown key", facts: func(f *Facts) { f.Credential, f.OpenErr = nil, wrapped(pass.ErrUnknownKey) }, reason: UnknownKey},
 	{name: "bad signature", facts: func(f *Facts) { f.Credential, f.OpenErr = nil, wrapped(pass.ErrBadSignature) }, reason: BadSignature},
 	{name: "wrong algorithm", facts: func(f *Facts) { f.Credential, f.OpenErr = nil, wrapped(pass.ErrAlgorithm) }, reason: BadSignature},

@@ -14,6 +14,8 @@ var (
 	ErrMalformed = errors.New("malformed code")
 	// ErrUnknownKey: no key with this kid may sign this kind of code.
 	ErrUnknownKey = errors.New("unknown key")
+	// ErrNoKeys: no keys are held, so nobody can say whose code it is.
+	ErrNoKeys = errors.New("no keys")
 	// ErrBadSignature: the signature does not verify.
 	ErrBadSignature = errors.New("bad signature")
 	// ErrExpired: now is at or after exp.

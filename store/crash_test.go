@@ -37,6 +37,8 @@ func TestMain(m *testing.M) {
 		err = installForEver(path)
 	case "open":
 		err = openOnce(path)
+	case "replace":
+		err = replaceOnce(path)
 	default:
 		err = fmt.Errorf("part %q", part)
 	}
@@ -91,70 +93,91 @@ func installForEver(path string) error {
 	}
 }
 
+// killed kills an install at a random point, and says what the next start finds.
+func killed(t testing.TB, path string) (problem error) {
+	t.Helper()
+	cmd := part(t.Context(), "install", path)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var reported uint64
+	var kill *time.Timer
+	lines := bufio.NewScanner(out)
+	for n, at := 0, rand.IntN(20); lines.Scan(); n++ {
+		var what string
+		var sequence uint64
+		if _, err := fmt.Sscan(lines.Text(), &what, &sequence); err != nil {
+			t.Errorf("child says %q", lines.Text())
+		}
+		if what == "installed" {
+			reported = sequence
+		}
+		if n == at {
+			// Between two lines it is in the middle of a write or a flush.
+			kill = time.AfterFunc(rand.N(20*time.Millisecond), func() { _ = cmd.Process.Kill() }) // Wait tells
+		}
+	}
+	if kill != nil {
+		kill.Stop()
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.Exited() {
+		t.Fatalf("child ended by itself: %v", err)
+	}
+	db, err := Open(path, Options{})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		problem = errors.Join(problem, db.Close())
+		check(t, path)
+	}()
+	sequence, err := oneGeneration(db)
+	switch {
+	case err != nil:
+		return err
+	case sequence < reported:
+		return fmt.Errorf("sequence %d was reported, %d is there", reported, sequence)
+	case sequence > 0 && generations(t, db) != killedLists+1:
+		return fmt.Errorf("%d generations are left", generations(t, db))
+	}
+	return nil
+}
+
+// oneGeneration returns the sequence of all lists that installForEver puts, 0
+// for none. A mixture, another byte than was made, and metadata that is not
+// theirs are errors.
+func oneGeneration(db *DB) (uint64, error) {
+	lists := db.Lists()
+	if db.SetAside() != "" {
+		return 0, fmt.Errorf("set aside as %s", db.SetAside())
+	}
+	if len(lists) == 0 {
+		return 0, nil
+	}
+	if len(lists) != killedLists+1 {
+		return 0, fmt.Errorf("%d lists", len(lists))
+	}
+	for _, l := range lists {
+		if l.Sequence != lists[0].Sequence {
+			return 0, fmt.Errorf("list %s of sequence %d beside %d", l.URI, l.Sequence, lists[0].Sequence)
+		}
+	}
+	if got := string(db.Metadata("snapshot")); got != fmt.Sprint(lists[0].Sequence) {
+		return 0, fmt.Errorf("metadata of %q, lists of %d", got, lists[0].Sequence)
+	}
+	return lists[0].Sequence, answersRight(db)
+}
+
 func TestKillDuringInstall(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lists.db")
 	for round := range 12 {
-		cmd := part(t.Context(), "install", path)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
+		if err := killed(t, path); err != nil {
+			t.Fatalf("round %d: %v", round, err)
 		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var reported uint64
-		lines := bufio.NewScanner(out)
-		for n, kill := 0, rand.IntN(20); lines.Scan(); n++ {
-			var what string
-			var sequence uint64
-			if _, err := fmt.Sscan(lines.Text(), &what, &sequence); err != nil {
-				t.Errorf("round %d: child says %q", round, lines.Text())
-			}
-			if what == "installed" {
-				reported = sequence
-			}
-			if n == kill {
-				if err := cmd.Process.Kill(); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		if err := cmd.Wait(); err == nil || cmd.ProcessState.Exited() {
-			t.Fatalf("round %d: child ended by itself: %v", round, err)
-		}
-		db := open(t, path, Options{})
-		if db.SetAside() != "" {
-			t.Fatalf("round %d: set aside", round)
-		}
-		lists := db.Lists()
-		if len(lists) == 0 && reported == 0 {
-			shut(t, db)
-			continue
-		}
-		if len(lists) != killedLists+1 {
-			t.Fatalf("round %d: %d lists", round, len(lists))
-		}
-		sequence := lists[0].Sequence
-		if sequence < reported {
-			t.Errorf("round %d: sequence %d was reported, %d is there", round, reported, sequence)
-		}
-		for n, l := range lists {
-			size := killedSize
-			if n == killedLists {
-				size = stagedSize
-			}
-			if _, raw := made(n, sequence, size); l.Sequence != sequence || !bytes.Equal(db.view.Load().lists[l.URI].raw, raw) {
-				t.Errorf("round %d: list %d is of sequence %d, the first of %d", round, n, l.Sequence, sequence)
-			}
-		}
-		if got := string(db.Metadata("snapshot")); got != fmt.Sprint(sequence) {
-			t.Errorf("round %d: metadata of %s, lists of %d", round, got, sequence)
-		}
-		if got := generations(t, db); got != killedLists+1 {
-			t.Errorf("round %d: %d generations are left", round, got)
-		}
-		shut(t, db)
-		check(t, path)
 	}
 }
 

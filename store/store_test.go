@@ -66,7 +66,7 @@ func check(t testing.TB, path string) {
 }
 
 // generations counts the generations in the file.
-func generations(t *testing.T, db *DB) (n int) {
+func generations(t testing.TB, db *DB) (n int) {
 	t.Helper()
 	err := db.bolt.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(generationsBucket).ForEach(func(k, v []byte) error { n++; return nil })

@@ -199,7 +199,7 @@ func (g *Gate) assembleLane() error {
 	}
 	var err error
 	g.lane, err = gate.NewLane(cfg, gate.Parts{
-		Opener:      pass.NewReader(healthcode.New(g.db, healthcode.Options{})),
+		Opener:      keyless{pass.NewReader(healthcode.New(g.db, healthcode.Options{})), g.db},
 		Authority:   fetching{g.db, g.trust, g.log},
 		Journal:     g.journal,
 		Actuator:    actuator,
@@ -218,6 +218,22 @@ func (g *Gate) assembleLane() error {
 type showOnly struct{}
 
 func (showOnly) Apply(gate.Outputs) error { return nil }
+
+// keyless tells a code of an unknown issuer from a gate that knows no issuer:
+// one that is new, or has just lost its file.
+type keyless struct {
+	gate.Opener
+	db *store.DB
+}
+
+// Open implements gate.Opener.
+func (k keyless) Open(raw []byte, now time.Time) (*pass.Credential, error) {
+	c, err := k.Opener.Open(raw, now)
+	if errors.Is(err, pass.ErrUnknownKey) && k.db.KeyVersion() == 0 {
+		return nil, fmt.Errorf("%w: %w", pass.ErrNoKeys, err)
+	}
+	return c, err
+}
 
 // fetching asks the store, and has an absent list fetched at once.
 type fetching struct {
@@ -250,7 +266,11 @@ func (f *faces) Show(v gate.View) {
 	if g.opt.Terminal != nil {
 		g.opt.Terminal.Show(v)
 	}
-	if g.trust != nil && v.State == gate.Held && (v.Decision.Reason == gate.NewerThanList || v.Decision.Reason == gate.ListsTooOld) {
+	if g.trust == nil || v.State != gate.Held {
+		return
+	}
+	switch r := v.Decision.Reason; {
+	case r == gate.NewerThanList, r == gate.ListsTooOld, r == gate.ListsMissing && g.db.KeyVersion() == 0:
 		g.trust.Kick()
 	}
 }
