@@ -252,9 +252,9 @@ func unlessDisk(err error) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }
 
-// abandon closes a file that did not open well. bbolt may panic once more, or
-// wait for a lock that a panic has left: then its handle is left to the
-// process's end, which is why the file is renamed and never opened again.
+// abandon closes a file. bbolt may panic once more, or wait for a lock that a
+// panic, or a reader without an end, has left: then its handle is left to the
+// process's end, which is why such a file is renamed and never opened again.
 func abandon(b *bolt.DB) error {
 	closed := make(chan error, 1)
 	go func() {
@@ -295,13 +295,10 @@ func (db *DB) Close() error {
 	}
 	db.closed = true
 	db.reading.Store(nil)
-	switch {
-	case db.bolt == nil:
+	if db.bolt == nil {
 		return db.lock.Close()
-	case db.broken != nil:
-		return errors.Join(abandon(db.bolt), db.lock.Close())
 	}
-	return errors.Join(db.bolt.Close(), db.lock.Close())
+	return errors.Join(abandon(db.bolt), db.lock.Close())
 }
 
 // Metadata returns what SetMetadata kept for the role, nil for nothing. Bytes

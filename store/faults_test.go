@@ -185,7 +185,15 @@ func (n *tally) note(t testing.TB, what any, problem error) {
 	n.tried++
 	if problem != nil {
 		n.failed++
-		t.Errorf("%v: %v", what, problem)
+		t.Logf("FAILED: %v: %v", what, problem)
+	}
+}
+
+// end fails a test; a benchmark that fails would not report its figures.
+func (n *tally) end(t *testing.T) {
+	t.Helper()
+	if n.failed > 0 || n.tried == 0 {
+		t.Errorf("%d faults tried, %d failed", n.tried, n.failed)
 	}
 }
 
@@ -310,13 +318,13 @@ func openFull(path string) error {
 func TestWriteErrors(t *testing.T) {
 	var n tally
 	writeErrors(t, &n, 60, 1)
-	t.Logf("%d faults tried, %d failed", n.tried, n.failed)
+	n.end(t)
 }
 
 func TestFullDisk(t *testing.T) {
 	var n tally
 	fullDisk(t, &n, 256<<10)
-	t.Logf("%d faults tried, %d failed", n.tried, n.failed)
+	n.end(t)
 }
 
 // BenchmarkFaults is the long form of the tests, and no measure of time: run
