@@ -187,7 +187,7 @@ func (db *DB) attempt() error {
 		return err
 	}
 	// Apart from db: what has no end goes on.
-	s := &DB{path: db.path, log: db.log, most: db.most, mapBytes: db.mapBytes, staged: map[string]*list{}}
+	s := db.sibling(db.path)
 	var late atomic.Bool
 	err := bounded(db.limit(size), func() error {
 		err := s.read()
@@ -210,6 +210,11 @@ func (db *DB) attempt() error {
 	db.reading.Store(s.bolt)
 	db.view.Store(s.view.Load())
 	return nil
+}
+
+// sibling returns a store with the bounds of this one that is not open yet.
+func (db *DB) sibling(path string) *DB {
+	return &DB{path: path, log: db.log, most: db.most, mapBytes: db.mapBytes, patience: db.patience, staged: map[string]*list{}}
 }
 
 // read is what attempt does.

@@ -49,7 +49,8 @@ func (db *DB) heal() (err error) {
 		return nil
 	}
 	db.healed = time.Now()
-	n := &DB{path: db.path + healing, log: db.log, most: db.most, mapBytes: db.mapBytes, patience: db.patience, inner: true}
+	n := db.sibling(db.path + healing)
+	n.inner = true
 	if err := os.Remove(n.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("begin another file: %w", err)
 	}
