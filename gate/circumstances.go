@@ -134,6 +134,8 @@ func Reconstruct(r Record) (Facts, bool) {
 		}
 	} else if r.Reason == ClockIsUnset {
 		f.OpenErr = pass.ErrExpired // whatever it was, only a clock could have told
+	} else if r.Reason == ListsMissing {
+		f.OpenErr = pass.ErrNoKeys
 	}
 	switch {
 	case r.Reason == Replayed:
