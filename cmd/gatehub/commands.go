@@ -178,9 +178,11 @@ var commands = []command{
 	{words: "map show", help: "print the five-colour map in force", prepare: showMap},
 	{words: "map try", args: "FILE", help: "say what a map would have changed yesterday; audited", prepare: try(true)},
 	{words: "map set", args: "FILE", help: "sign and publish the five-colour map, JSON or county,level", prepare: setMap},
-	{words: "publish", help: "make all changes visible to the gates now", prepare: func(f *flag.FlagSet) action {
-		return func(ctx context.Context, c call) error { return show(c)(c.hub.Publish(ctx)) }
-	}},
+	{words: "publish", help: "make all changes visible to the gates now; -out writes them to a folder", prepare: publish},
+	{words: "keys list", help: "show who must sign for what, and where the keys are", offline: true, prepare: listKeys},
+	{words: "keys rotate", args: "ROLE", help: "give a role new keys; the old ones are worth nothing then", offline: true, prepare: rotateKeys},
+	{words: "keys renew", help: "sign what the offline keys sign for another life", offline: true, prepare: renewKeys},
+	{words: "province add", args: "NN", help: "issue and publish for another province", prepare: addProvince},
 	{words: "lists", help: "show the status lists", prepare: func(f *flag.FlagSet) action {
 		return func(ctx context.Context, c call) error { return show(c)(c.hub.Lists(ctx)) }
 	}},

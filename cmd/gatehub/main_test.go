@@ -63,9 +63,9 @@ func decode[T any](t *testing.T, text string) T {
 	return v
 }
 
-// The operator's day by the command line: declare, review, issue, permit,
-// recolour, revoke, a gate, and what is refused on the way.
-func TestOperatorsDay(t *testing.T) {
+// serveHub makes a hub and serves it until the test ends.
+func serveHub(t *testing.T) hubRun {
+	t.Helper()
 	h := hubRun{t, filepath.Join(t.TempDir(), "hub")}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -95,13 +95,18 @@ func TestOperatorsDay(t *testing.T) {
 	})
 	for tick, deadline := time.NewTicker(20*time.Millisecond), time.Now().Add(20*time.Second); ; <-tick.C {
 		if _, _, err = h.try("lists"); err == nil {
-			break
+			return h
 		}
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}
+}
 
+// The operator's day by the command line: declare, review, issue, permit,
+// recolour, revoke, a gate, and what is refused on the way.
+func TestOperatorsDay(t *testing.T) {
+	h := serveHub(t)
 	d := decode[hub.Declaration](t, h.must("declare", "-name", "王建明", "-region", "330106"))
 	if _, _, err := h.try("issue", d.ID); err == nil {
 		t.Error("a code was issued before the review")

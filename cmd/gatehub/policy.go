@@ -57,7 +57,7 @@ func setPolicy(*flag.FlagSet) action {
 		if err := c.hub.SetPolicy(ctx, hub.Document{JSON: text, By: whoami()}); err != nil {
 			return err
 		}
-		fmt.Fprintf(c.stderr, "hint: `gatehub policy try FILE` says before the next one what it would have changed yesterday\n")
+		fmt.Fprintf(c.stderr, "it reaches the gates once role policy has signed it: `gatehub publish -offline FOLDER`\nhint: `gatehub policy try FILE` says before the next one what it would have changed yesterday\n")
 		return nil
 	}
 }

@@ -33,10 +33,13 @@ func initialise(f *flag.FlagSet) action {
 func serve(f *flag.FlagSet) action {
 	listen := f.String("listen", ":8443", "`address` for gates and lists, TLS")
 	operator := f.String("operator", "127.0.0.1:8480", "loopback `address` of the operator's page, empty for none")
+	out := f.String("out", "", "keep the signed lists in this `folder` too, as plain files for another web server")
 	every := f.Duration("publish", 0, "how long a change waits for others before it is published; the hub's default where 0")
 	return func(ctx context.Context, in call) (err error) {
 		log := slog.New(slog.NewTextHandler(in.stderr, nil))
-		h, err := hub.Open(ctx, in.dir, options(log, *every))
+		o := options(log, *every)
+		o.Mirror = *out
+		h, err := hub.Open(ctx, in.dir, o)
 		if err != nil {
 			return err
 		}

@@ -49,6 +49,8 @@ func (h *Hub) adminHandler() http.Handler {
 	mux.HandleFunc("POST /v1/policy-try", h.serveTrial)
 	op(h, mux, "map", bare(h.Map))
 	op(h, mux, "map-set", act(h.SetMap))
+	op(h, mux, "province-add", act(h.AddProvince))
+	op(h, mux, "offline-contents", bare(h.OfflineContents))
 	op(h, mux, "publish", bare(h.Publish))
 	op(h, mux, "lists", bare(h.Lists))
 	op(h, mux, "passages", h.Passages)

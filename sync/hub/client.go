@@ -206,6 +206,17 @@ func (c *Client) Map(ctx context.Context) (Document, error) {
 	return call[None, Document](ctx, c, "map", None{})
 }
 
+// AddProvince makes the province's issuer key; see [Hub.AddProvince].
+func (c *Client) AddProvince(ctx context.Context, r ProvinceRequest) error {
+	_, err := call[ProvinceRequest, None](ctx, c, "province-add", r)
+	return err
+}
+
+// OfflineContents returns what offline keys sign, for a publisher that has them.
+func (c *Client) OfflineContents(ctx context.Context) (OfflineContents, error) {
+	return call[None, OfflineContents](ctx, c, "offline-contents", None{})
+}
+
 // Publish makes all changes visible to the gates now.
 func (c *Client) Publish(ctx context.Context) (Published, error) {
 	return call[None, Published](ctx, c, "publish", None{})

@@ -79,8 +79,8 @@ func (h *Hub) Declare(ctx context.Context, r DeclareRequest) (Declaration, error
 	if !countyPattern.MatchString(r.Region) {
 		return Declaration{}, invalid("region %.20q: want six digits of GB/T 2260", r.Region)
 	}
-	if _, ok := h.issuers[r.Region[:2]]; !ok {
-		return Declaration{}, invalid("region %s: this hub issues for %s", r.Region, strings.Join(h.config.Provinces, ", "))
+	if _, err := h.issuer(r.Region); err != nil {
+		return Declaration{}, err
 	}
 	if !validText(r.Category, 0, 32) {
 		return Declaration{}, invalid("category: want up to 32 bytes of text")
@@ -230,8 +230,8 @@ func (h *Hub) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if len(d.Codes) >= 16 {
 		return Issued{}, fmt.Errorf("declaration %s: %w: it has %d codes", d.ID, ErrConflict, len(d.Codes))
 	}
-	signer, ok := h.issuers[d.Region[:2]]
-	if !ok {
+	signer, err := h.issuer(d.Region)
+	if err != nil {
 		return Issued{}, fmt.Errorf("declaration %s: %w: no issuer for its province any more", d.ID, ErrConflict)
 	}
 	c.Name, c.Region, c.Category = Mask(d.Name), d.Region, d.Category

@@ -31,8 +31,8 @@ func (h *Hub) AddEnterprise(ctx context.Context, r EnterpriseRequest) (Enterpris
 	if !countyPattern.MatchString(r.Region) {
 		return Enterprise{}, invalid("region %.20q: want six digits of GB/T 2260", r.Region)
 	}
-	if _, ok := h.issuers[r.Region[:2]]; !ok {
-		return Enterprise{}, invalid("region %s: this hub answers for %s", r.Region, strings.Join(h.config.Provinces, ", "))
+	if _, err := h.issuer(r.Region); err != nil {
+		return Enterprise{}, err
 	}
 	zones, err := checkZones(r.Zones)
 	if err != nil {

@@ -46,6 +46,9 @@ type Options struct {
 	// machine and without logging in: it may show nothing about persons. None
 	// by default.
 	Metrics func(*Hub) http.Handler
+	// Mirror is a folder that holds the signed lists as plain files after each
+	// publish, for another web server; none by default.
+	Mirror string
 	// Location is where the operator's day begins; China's time (UTC+8) by default.
 	Location *time.Location
 }
@@ -80,6 +83,7 @@ type Hub struct {
 	ca        *ca
 	cert      atomic.Pointer[tls.Certificate]
 	passages  hpke.PrivateKey
+	provinces sync.RWMutex                 // of config.Provinces and issuers
 	issuers   map[string]healthcode.Signer // by province
 	publisher *publisher.Publisher
 	token     [32]byte // SHA-256 of the operator's token
@@ -216,8 +220,12 @@ func (h *Hub) Close() error {
 	return nil
 }
 
-// Config returns what the hub was told at init.
-func (h *Hub) Config() Config { return h.config }
+// Config returns what the hub was told at init, and the provinces added since.
+func (h *Hub) Config() Config {
+	h.provinces.RLock()
+	defer h.provinces.RUnlock()
+	return h.config
+}
 
 // OperatorToken reads the token that opens the operator's page.
 func OperatorToken(dir string) (string, error) {

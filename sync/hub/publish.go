@@ -144,6 +144,9 @@ func (h *Hub) Publish(ctx context.Context) (Published, error) {
 	h.publish.Lock()
 	defer h.publish.Unlock()
 	out, err := h.publishNow(ctx)
+	if err == nil {
+		out.Mirror = h.mirror(ctx)
+	}
 	h.last.mu.Lock()
 	defer h.last.mu.Unlock()
 	h.last.err = ""
@@ -153,6 +156,21 @@ func (h *Hub) Publish(ctx context.Context) (Published, error) {
 	}
 	h.last.at, h.last.result = h.options.Now(), out
 	return out, nil
+}
+
+// mirror brings the folder of another web server up to what was published. That
+// it cannot does not take the publish back, and the next one tries again.
+func (h *Hub) mirror(ctx context.Context) string {
+	if h.options.Mirror == "" {
+		return ""
+	}
+	m, err := publisher.Mirror(ctx, h.paths.lists(), h.options.Mirror)
+	if err != nil {
+		h.log.Error("published here, but the mirror is behind", "err", err)
+		return err.Error()
+	}
+	h.log.Debug("mirrored", "written", m.Written, "removed", m.Removed, "bytes", m.Bytes)
+	return ""
 }
 
 func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
@@ -172,29 +190,9 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 			h.last.ever = true
 		}
 	}()
-	var c publisher.Contents
-	if keys || !ever {
-		if c.Keys, err = h.keys(ctx); err != nil {
-			return Published{}, err
-		}
-	}
-	if policy || !ever {
-		switch d, _, err := load[document](ctx, h.store.registry, "policy"); {
-		case err == nil:
-			if c.Policy, err = gate.ParsePolicy(d.JSON); err != nil {
-				return Published{}, fmt.Errorf("policy in the registry: %w", err)
-			}
-		case !errors.Is(err, ErrNotFound):
-			return Published{}, err
-		}
-		switch d, _, err := load[document](ctx, h.store.registry, "map"); {
-		case err == nil:
-			if c.Map, err = gate.ParseRiskMap(d.JSON); err != nil {
-				return Published{}, fmt.Errorf("map in the registry: %w", err)
-			}
-		case !errors.Is(err, ErrNotFound):
-			return Published{}, err
-		}
+	c, err := h.offlineContents(ctx, keys || !ever, policy || !ever)
+	if err != nil {
+		return Published{}, err
 	}
 	// From here no code is claimed until the list knows its new time: a code
 	// then is either in the list or later than it.

@@ -270,6 +270,8 @@ type Published struct {
 	// Waiting says what was left out because it must be signed by keys that are
 	// offline, and what to do; "" for nothing. Colours never wait.
 	Waiting string `json:"waiting,omitempty"`
+	// Mirror says why the folder of another web server is behind; "" where it is not.
+	Mirror string `json:"mirror,omitempty"`
 	// Due names the roles signed by offline keys that are past half their life.
 	Due []Due `json:"due,omitempty"`
 }

@@ -23,6 +23,8 @@ import (
 // DIR/offline/ROLE-N.pem or DIR/online/ROLE-N.pem, mode 0600.
 type keyring struct {
 	dir string
+	// offline is where the offline keys lie instead of DIR/offline: on a stick.
+	offline string
 }
 
 // signer is one private key with its TUF identifier.
@@ -51,6 +53,9 @@ func quorum(role string) (keys, threshold int) {
 func (k keyring) folder(role string) string {
 	if online(role) {
 		return filepath.Join(k.dir, "online")
+	}
+	if k.offline != "" {
+		return k.offline
 	}
 	return filepath.Join(k.dir, "offline")
 }

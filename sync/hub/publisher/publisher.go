@@ -25,6 +25,9 @@ import (
 type Options struct {
 	// Provinces to make status roles for, two digits of GB/T 2260 each; for Init only.
 	Provinces []string
+	// OfflineKeys is the folder of the offline keys, a stick's; "offline" in the
+	// folder of all keys by default.
+	OfflineKeys string
 	// Now tells the time for Init and Heartbeat; time.Now by default.
 	Now func() time.Time
 	// TimestampLife is how long a gate accepts a timestamp; 1 day by default.
@@ -93,7 +96,7 @@ var provinceCode = regexp.MustCompile(`^[0-9]{2}$`)
 // there already are used, so an Init that was cut can be run again; a
 // repository that is there already is ErrExists.
 func Init(keysDir, repoDir string, o Options) (*Publisher, error) {
-	p := &Publisher{dir: repoDir, keys: keyring{keysDir}, options: o.withDefaults()}
+	p := &Publisher{dir: repoDir, keys: keyring{dir: keysDir, offline: o.OfflineKeys}, options: o.withDefaults()}
 	for _, v := range o.Provinces {
 		if !provinceCode.MatchString(v) {
 			return nil, fmt.Errorf("province %q: want two digits of GB/T 2260", v)
@@ -156,7 +159,7 @@ func Init(keysDir, repoDir string, o Options) (*Publisher, error) {
 
 // Open opens a repository that Init made and verifies it.
 func Open(keysDir, repoDir string, o Options) (*Publisher, error) {
-	p := &Publisher{dir: repoDir, keys: keyring{keysDir}, options: o.withDefaults()}
+	p := &Publisher{dir: repoDir, keys: keyring{dir: keysDir, offline: o.OfflineKeys}, options: o.withDefaults()}
 	if _, err := loadRepository(repoDir); err != nil {
 		return nil, err
 	}
