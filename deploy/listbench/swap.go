@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"greengate/pass"
 )
 
@@ -29,7 +31,7 @@ func (b *bench) swap(ctx context.Context, s size) error {
 		if err != nil {
 			return err
 		}
-		var worst, worstRest, ratios []float64
+		var worst, worstRest, ratios, taken []float64
 		for round := range b.rounds(5, 3) {
 			// Other people altogether, so that a snapshot is what is fewer bytes.
 			if _, err := a.publish(ctx, newColours(s, uint64(round)+2), time.Minute); err != nil {
@@ -50,17 +52,34 @@ func (b *bench) swap(ctx context.Context, s size) error {
 				return errors.Join(err, end())
 			}
 			worst, worstRest = append(worst, busy.worst), append(worstRest, rest.worst)
-			ratios = append(ratios, busy.p99/rest.p99)
+			ratios, taken = append(ratios, busy.p99/rest.p99), append(taken, float64(busy.taken))
 		}
 		b.say("max_during_swap.ms", median(worst), "ms")
 		b.say("max_at_rest.ms", median(worstRest), "ms")
+		b.say("swap.preempted", median(taken), "batches")
 		b.say("swap.p99.ratio", median(ratios), "ratio")
 		return end()
 	})
 }
 
-// lookups is how they went: milliseconds of the worst, nanoseconds of the 99th percentile.
-type lookups struct{ worst, p99 float64 }
+// lookups is how they went: milliseconds of the worst batch, nanoseconds of a
+// lookup at the 99th percentile of the batches, and how many batches do not
+// count: the system gave the processor to somebody else in them, and the
+// thread waited for nothing.
+type lookups struct {
+	worst, p99 float64
+	taken      int
+}
+
+// switches is how often this thread has waited for something, and how often
+// the system took the processor from it.
+func switches() (waits, preemptions int64) {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		panic(err) // only a wrong argument
+	}
+	return int64(u.Nvcsw), int64(u.Nivcsw)
+}
 
 // watchLookups looks codes up without a pause while f runs.
 func watchLookups(g *listGate, s size, f func() error) (lookups, error) {
@@ -76,23 +95,27 @@ func watchLookups(g *listGate, s size, f func() error) (lookups, error) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		var took [1 << 14]int // batches by length, in steps of 64 ns
-		var batches int
+		var batches, taken int
 		var worst time.Duration
-		k := 0
-		before := time.Now()
-		for !stop.Load() {
+		waits, preemptions := switches()
+		for k := 0; !stop.Load(); {
+			before := time.Now()
 			for range perBatch {
 				k = (k + 1) % len(refs)
 				missing = missing || !g.db.Lookup(refs[k]).InBounds
 			}
-			now := time.Now()
-			d := now.Sub(before)
-			before = now
-			worst = max(worst, d)
-			took[min(int(d)/64, len(took)-1)]++
-			batches++
+			d := time.Since(before)
+			w, p := switches()
+			if p > preemptions && w == waits {
+				taken++
+			} else {
+				worst = max(worst, d)
+				took[min(int(d)/64, len(took)-1)]++
+				batches++
+			}
+			waits, preemptions = w, p
 		}
-		l := lookups{worst: float64(worst.Nanoseconds()) / 1e6}
+		l := lookups{worst: float64(worst.Nanoseconds()) / 1e6, taken: taken}
 		sum := 0
 		for i, n := range took {
 			if sum += n; sum*100 >= batches*99 {
