@@ -21,10 +21,10 @@ func (b *bench) day(ctx context.Context) error {
 	rows := []struct {
 		size
 		window time.Duration
-	}{{city, time.Hour}, {province, 20 * time.Minute}, {large, 4 * time.Minute}}
+	}{{city, 30 * time.Minute}, {province, 10 * time.Minute}, {large, 2 * time.Minute}}
 	if b.short {
 		rows = rows[:1]
-		rows[0].window = 10 * time.Minute
+		rows[0].window = 5 * time.Minute
 	}
 	for _, r := range rows {
 		if err := b.temp(func(dir string) error { return b.fetchDay(ctx, dir, r.size, r.window) }); err != nil {
