@@ -193,6 +193,7 @@ func TestImportCutsAPollShort(t *testing.T) {
 			t.Errorf("the poll that gave way is an error: %v", s.LastError)
 		}
 		time.Sleep(restAfter + time.Second)
+		synctest.Wait()
 		if server.asked != 2 {
 			t.Errorf("the server was asked %d times, want twice", server.asked)
 		}
