@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -66,13 +67,16 @@ func (i Info) Marshal() ([]byte, error) {
 	if err := i.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInfo, err)
 	}
-	data, err := json.Marshal(infoJSON{
-		i.URI, i.Sequence, i.Issued.Format(second), i.Expires.Format(second), i.Bits, i.Size, hex.EncodeToString(i.SHA256[:]),
-	})
+	data, err := json.Marshal(i.signed())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInfo, err)
 	}
 	return data, nil
+}
+
+func (i Info) signed() infoJSON {
+	return infoJSON{i.URI, i.Sequence, i.Issued.UTC().Format(second), i.Expires.UTC().Format(second),
+		i.Bits, i.Size, hex.EncodeToString(i.SHA256[:])}
 }
 
 // ParseInfo reads an Info. White space and the order of names are free, as
@@ -87,93 +91,150 @@ func ParseInfo(data []byte) (Info, error) {
 }
 
 func parseInfo(data []byte) (i Info, err error) {
-	if len(data) > MaxInfo {
-		return i, fmt.Errorf("%d bytes", len(data))
+	err = parseDocument(data, MaxInfo, func(dec *json.Decoder) error { return i.parse(dec, nil) })
+	return i, err
+}
+
+// parse reads the members of an Info; more reads those of other names, which
+// are its keys, each of which may be left out.
+func (i *Info) parse(dec *json.Decoder, more map[string]func(*json.Decoder) error) error {
+	err := parseMembers(dec, infoNames, func(name string) error {
+		value, err := dec.Token()
+		if err != nil {
+			return errors.New("not JSON")
+		}
+		return i.set(name, value)
+	}, more)
+	if err != nil {
+		return err
+	}
+	return i.check()
+}
+
+var infoNames = []string{"uri", "sequence", "issued", "expires", "bits", "size", "sha256"}
+
+// parseDocument reads one JSON object and nothing behind it.
+func parseDocument(data []byte, limit int, object func(*json.Decoder) error) error {
+	if len(data) > limit {
+		return fmt.Errorf("%d bytes", len(data))
 	}
 	if !utf8.Valid(data) {
-		return i, errors.New("not UTF-8")
+		return errors.New("not UTF-8")
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return i, errors.New("not a JSON object")
+	if err := object(dec); err != nil {
+		return err
 	}
-	// Token by token, since encoding/json takes a name twice and in the wrong case.
-	names := []string{"uri", "sequence", "issued", "expires", "bits", "size", "sha256"}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("trailing data")
+	}
+	return nil
+}
+
+// parseMembers reads an object in which each of the names stands once, and
+// each of more at most once. It goes token by token, since encoding/json takes
+// a name twice and in the wrong case.
+func parseMembers(dec *json.Decoder, names []string, set func(name string) error, more map[string]func(*json.Decoder) error) error {
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return errors.New("not a JSON object")
+	}
+	names, more = slices.Clone(names), maps.Clone(more)
 	for dec.More() {
-		name, err := dec.Token()
+		token, err := dec.Token()
 		if err != nil {
-			return i, errors.New("not JSON")
+			return errors.New("not JSON")
 		}
-		at := slices.IndexFunc(names, func(n string) bool { return n == name })
+		name, _ := token.(string)
+		if read := more[name]; read != nil {
+			delete(more, name)
+			if err := read(dec); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			continue
+		}
+		at := slices.Index(names, name)
 		if at < 0 {
-			return i, errors.New("an unknown name, or one twice")
+			return errors.New("an unknown name, or one twice")
 		}
 		names = slices.Delete(names, at, at+1)
-		value, err := dec.Token()
-		if err != nil {
-			return i, errors.New("not JSON")
-		}
-		if err := i.set(name, value); err != nil {
-			return i, fmt.Errorf("%s: %w", name, err)
+		if err := set(name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	if t, err := dec.Token(); err != nil || t != json.Delim('}') {
-		return i, errors.New("not a JSON object")
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return i, errors.New("trailing data")
+		return errors.New("not a JSON object")
 	}
 	if len(names) > 0 {
-		return i, fmt.Errorf("no %s", names[0])
+		return fmt.Errorf("no %s", names[0])
 	}
-	return i, i.check()
+	return nil
 }
 
 // set takes one member.
-func (i *Info) set(name, value json.Token) (err error) {
-	var n uint64
-	s, isText := value.(string)
-	switch name {
-	case "sequence", "bits", "size":
-		number, ok := value.(json.Number)
-		if !ok {
-			return errors.New("not a number")
-		}
-		// Whole numbers only: no sign, no fraction, no exponent.
-		if n, err = strconv.ParseUint(number.String(), 10, 53); err != nil {
-			return errors.New("not a whole number")
-		}
-	default:
-		if !isText {
-			return errors.New("not text")
-		}
-	}
+func (i *Info) set(name string, value json.Token) (err error) {
 	switch name {
 	case "uri":
+		s, ok := value.(string)
+		if !ok {
+			return errors.New("not text")
+		}
 		i.URI = s
 	case "sequence":
-		i.Sequence = n
+		i.Sequence, err = wholeNumber(value)
 	case "bits":
+		var n uint64
+		n, err = wholeNumber(value)
 		i.Bits = int(min(n, 9)) // 9 is refused like all above
 	case "size":
-		i.Size = int64(n)
+		i.Size, err = size(value)
 	case "issued":
-		i.Issued, err = parseSecond(s)
+		i.Issued, err = parseSecond(value)
 	case "expires":
-		i.Expires, err = parseSecond(s)
+		i.Expires, err = parseSecond(value)
 	case "sha256":
-		digest, bad := hex.DecodeString(s)
-		if bad != nil || len(digest) != len(i.SHA256) || hex.EncodeToString(digest) != s {
-			return errors.New("not a digest in lower-case hex")
-		}
-		copy(i.SHA256[:], digest)
+		i.SHA256, err = digest(value)
 	}
 	return err
 }
 
+// wholeNumber reads a number without sign, fraction or exponent.
+func wholeNumber(value json.Token) (uint64, error) {
+	number, ok := value.(json.Number)
+	if !ok {
+		return 0, errors.New("not a number")
+	}
+	n, err := strconv.ParseUint(number.String(), 10, 53)
+	if err != nil {
+		return 0, errors.New("not a whole number")
+	}
+	return n, nil
+}
+
+func size(value json.Token) (int64, error) {
+	n, err := wholeNumber(value)
+	return int64(n), err
+}
+
+// digest reads a SHA-256 in its one form.
+func digest(value json.Token) (sum [32]byte, err error) {
+	s, ok := value.(string)
+	if !ok {
+		return sum, errors.New("not text")
+	}
+	b, bad := hex.DecodeString(s)
+	if bad != nil || len(b) != len(sum) || hex.EncodeToString(b) != s {
+		return sum, errors.New("not a digest in lower-case hex")
+	}
+	return [32]byte(b), nil
+}
+
 // parseSecond reads a time in its one form.
-func parseSecond(s string) (time.Time, error) {
+func parseSecond(value json.Token) (time.Time, error) {
+	s, ok := value.(string)
+	if !ok {
+		return time.Time{}, errors.New("not text")
+	}
 	t, err := time.Parse(second, s)
 	if err != nil || t.Format(second) != s {
 		return time.Time{}, errors.New("not a time in whole seconds, UTC")
