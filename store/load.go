@@ -6,25 +6,34 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"greengate/gate"
 	"greengate/pass"
+	"greengate/pass/statuslist"
 )
 
 // load reads the file into memory, and takes out what a crash has left.
 func (db *DB) load() error {
-	fresh := false
+	fresh, missing := false, false
 	if err := db.bolt.View(func(tx *bolt.Tx) (err error) {
 		fresh, err = checkSchema(tx)
+		missing = slices.ContainsFunc(later, func(name []byte) bool { return tx.Bucket(name) == nil })
 		return err
 	}); err != nil {
 		return err
 	}
 	if fresh {
 		if err := db.bolt.Update(begin); err != nil {
+			return diskError(err)
+		}
+	}
+	if missing {
+		if err := db.bolt.Update(beginLater); err != nil {
 			return diskError(err)
 		}
 	}
@@ -112,6 +121,16 @@ func begin(tx *bolt.Tx) error {
 	return tx.Bucket(metaBucket).Put(schemaKey, number(schema))
 }
 
+// beginLater makes the buckets that an older file does not have.
+func beginLater(tx *bolt.Tx) error {
+	for _, name := range later {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // loadTime reads a time; the zero time if there is none.
 func loadTime(b *bolt.Bucket, key []byte) (time.Time, error) {
 	stored := b.Get(key)
@@ -179,17 +198,14 @@ func (db *DB) loadLists(tx *bolt.Tx, v *view) (bad []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		l := &list{info: info, generation: p.Generation}
+		l := &list{info: info, generation: p.Generation, overlays: p.Overlays, recent: new(atomic.Bool)}
 		if l.confirmed, err = loadTime(tx.Bucket(confirmedBucket), k); err != nil {
 			return nil, fmt.Errorf("list %s: %w", uri, err)
 		}
 		if l.confirmed.Before(info.Issued) {
 			l.confirmed = info.Issued
 		}
-		if l.raw, err = readGeneration(tx, p.Generation, info.Size); err == nil && sha256.Sum256(l.raw) != info.SHA256 {
-			err = ErrDigest
-		}
-		if err != nil {
+		if l.raw, l.overlayBytes, err = readList(tx, p, info); err != nil {
 			db.log.Error("status list dropped, it must be fetched again", "uri", uri, "error", err)
 			bad = append(bad, uri)
 			continue
@@ -198,6 +214,28 @@ func (db *DB) loadLists(tx *bolt.Tx, v *view) (bad []string, err error) {
 		v.bytes += info.Size
 	}
 	return bad, nil
+}
+
+// readList reads a list's bytes and compares them with what was signed.
+func readList(tx *bolt.Tx, p pointer, info statuslist.Info) (raw []byte, overlayBytes int64, err error) {
+	if raw, err = readGeneration(tx, p.Generation, info.Size); err != nil {
+		return nil, 0, err
+	}
+	l, err := statuslist.FromRaw(raw, info.Bits)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	for n := 1; n <= p.Overlays; n++ {
+		delta := tx.Bucket(overlaysBucket).Get(overlayKey(p.Generation, n))
+		if err := l.Patch(delta); err != nil {
+			return nil, 0, fmt.Errorf("%w: overlay %d of generation %d: %w", ErrDamaged, n, p.Generation, err)
+		}
+		overlayBytes += int64(len(delta))
+	}
+	if sha256.Sum256(raw) != info.SHA256 {
+		return nil, 0, ErrDigest
+	}
+	return raw, overlayBytes, nil
 }
 
 // readGeneration puts a list's pieces together.
@@ -261,8 +299,18 @@ func deleteList(tx *bolt.Tx, uri string) error {
 	return deleteGeneration(tx, p.Generation)
 }
 
-// deleteGeneration removes a generation if it is there.
+// deleteGeneration removes a generation, and what lies over it, if it is there.
 func deleteGeneration(tx *bolt.Tx, generation uint64) error {
+	overlays := tx.Bucket(overlaysBucket)
+	for n := 1; n <= maxOverlays; n++ {
+		key := overlayKey(generation, n)
+		if overlays.Get(key) == nil {
+			break // they are numbered without a gap
+		}
+		if err := overlays.Delete(key); err != nil {
+			return err
+		}
+	}
 	b, key := tx.Bucket(generationsBucket), number(generation)
 	if b.Bucket(key) == nil {
 		return nil

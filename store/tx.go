@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -262,7 +263,7 @@ func checkList(info statuslist.Info, raw []byte) error {
 // Stage writes a list to the disk ahead of the Install that will put it, in
 // small transactions, so that a large list does not take its tenfold in
 // memory. It changes nothing that is looked up. Staging a list again replaces
-// it; what is staged and never put goes at the next start.
+// it; what is staged and never put goes at the next start. The store keeps raw.
 func (db *DB) Stage(info statuslist.Info, raw []byte) (err error) {
 	if err := checkList(info, raw); err != nil {
 		return err
@@ -306,7 +307,7 @@ func (db *DB) Stage(info statuslist.Info, raw []byte) (err error) {
 			return errors.Join(err, update(func(tx *bolt.Tx) error { return deleteGeneration(tx, generation) }))
 		}
 	}
-	db.staged[info.URI] = &list{info: info, raw: bytes.Clone(raw), generation: generation}
+	db.staged[info.URI] = &list{info: info, raw: raw, generation: generation}
 	return nil
 }
 
@@ -348,11 +349,15 @@ func (db *DB) room(v *view, info statuslist.Info) error {
 }
 
 // PutList replaces the list of this URI, or adds it. raw must have the size
-// and SHA-256 of info. A list that was staged is only pointed to; raw may then
-// be nil. The sequence is the caller's to judge.
+// and SHA-256 of info, and the store keeps it. It may be nil for a list that was
+// staged, and for one whose bytes are those that are held. The sequence is the
+// caller's to judge.
 func (tx *Tx) PutList(info statuslist.Info, raw []byte) error {
 	if tx.done {
 		return ErrDone
+	}
+	if old := tx.view.lists[info.URI]; raw == nil && old != nil && old.info.SHA256 == info.SHA256 {
+		raw = old.raw
 	}
 	staged := tx.db.staged[info.URI]
 	if staged != nil && (staged.info.SHA256 != info.SHA256 || staged.info.Size != info.Size) {
@@ -364,6 +369,46 @@ func (tx *Tx) PutList(info statuslist.Info, raw []byte) error {
 	if err := checkList(info, raw); err != nil {
 		return err
 	}
+	return tx.replace(info, func(l, old *list) error { return tx.write(l, old, staged, raw) })
+}
+
+// PatchList makes the generation that info describes of the one that is held,
+// by a delta between them. Only the delta is written, beside the list's bytes,
+// until there are too many of them: then the list is written anew.
+func (tx *Tx) PatchList(info statuslist.Info, delta []byte) error {
+	if tx.done {
+		return ErrDone
+	}
+	old := tx.view.lists[info.URI]
+	if old == nil || old.info.Bits != info.Bits {
+		return fmt.Errorf("%w: a delta for list %s, which is not held", ErrInvalid, info.URI)
+	}
+	l, err := statuslist.FromRaw(bytes.Clone(old.raw), info.Bits)
+	if err == nil {
+		err = l.Patch(delta)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: list %s: %w", ErrInvalid, info.URI, err)
+	}
+	raw := l.Raw()
+	if err := checkList(info, raw); err != nil {
+		return err
+	}
+	return tx.replace(info, func(l, old *list) error {
+		if old.overlays == maxOverlays || old.overlayBytes+int64(len(delta)) > overlayRoom(old.generation, info.Size) {
+			return tx.write(l, old, nil, raw)
+		}
+		l.raw, l.generation = raw, old.generation
+		l.overlays, l.overlayBytes = old.overlays+1, old.overlayBytes+int64(len(delta))
+		if err := tx.bolt.Bucket(overlaysBucket).Put(overlayKey(l.generation, l.overlays), delta); err != nil {
+			return err
+		}
+		return tx.bolt.Bucket(confirmedBucket).Delete([]byte(info.URI))
+	})
+}
+
+// replace puts the list that write makes in the place of the one held.
+func (tx *Tx) replace(info statuslist.Info, write func(l, old *list) error) error {
 	// As it will be read again: whole seconds, UTC.
 	encoded, err := info.Marshal()
 	if err != nil {
@@ -379,15 +424,18 @@ func (tx *Tx) PutList(info statuslist.Info, raw []byte) error {
 	if err := tx.db.room(tx.view, info); err != nil {
 		return err
 	}
-	l := &list{info: info, confirmed: info.Issued}
-	if err := tx.change(func() error { return tx.write(l, old, staged, raw) }); err != nil {
+	l := &list{info: info, confirmed: info.Issued, recent: new(atomic.Bool)}
+	if old != nil {
+		l.recent = old.recent
+	}
+	if err := tx.change(func() error { return write(l, old) }); err != nil {
 		return fmt.Errorf("list %s: %w", info.URI, err)
 	}
 	tx.dirty = true
 	if old != nil {
 		tx.view.bytes -= old.info.Size
 	}
-	p, err := pointer{Info: encoded, Generation: l.generation}.encode()
+	p, err := pointer{Info: encoded, Generation: l.generation, Overlays: l.overlays}.encode()
 	if err != nil {
 		return fmt.Errorf("list %s: %w", info.URI, err)
 	}
@@ -406,6 +454,7 @@ func (tx *Tx) write(l, old, staged *list, raw []byte) (err error) {
 	case old != nil && old.info.SHA256 == l.info.SHA256 && old.info.Size == l.info.Size:
 		// The same bytes under a new signature: only the pointer is written.
 		l.raw, l.generation = old.raw, old.generation
+		l.overlays, l.overlayBytes = old.overlays, old.overlayBytes
 		if staged != nil {
 			if err := deleteGeneration(tx.bolt, staged.generation); err != nil {
 				return err
@@ -417,7 +466,7 @@ func (tx *Tx) write(l, old, staged *list, raw []byte) (err error) {
 		if l.generation, err = newGeneration(tx.bolt); err != nil {
 			return err
 		}
-		l.raw = bytes.Clone(raw)
+		l.raw = raw
 		if err := writePieces(tx.bolt, l.generation, l.raw, 0, chunks(l.info.Size)); err != nil {
 			return err
 		}

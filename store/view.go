@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"greengate/gate"
@@ -18,7 +19,12 @@ type list struct {
 	// (draft-ietf-oauth-status-list section 4.1).
 	raw        []byte
 	generation uint64
-	confirmed  time.Time
+	// overlays lie over the generation's bytes in the file, with so many bytes.
+	overlays     int
+	overlayBytes int64
+	confirmed    time.Time
+	// recent is shared by all generations of the list.
+	recent *atomic.Bool
 }
 
 // view is all that lookups need. It is never changed: Install puts another in its place.
@@ -69,6 +75,11 @@ func (db *DB) Lookup(ref pass.StatusRef) (g gate.Listing) {
 	if l == nil {
 		return g
 	}
+	// Asked first, since a store by each lookup would make the processors' caches
+	// hand the flag about.
+	if !l.recent.Load() {
+		l.recent.Store(true)
+	}
 	g.Found, g.Sequence, g.Issued, g.Confirmed = true, l.info.Sequence, l.info.Issued, l.confirmed
 	if i := ref.Index / 4; i < uint64(len(l.raw)) {
 		g.InBounds, g.Status = true, statuses[l.raw[i]>>(ref.Index%4*2)&3]
@@ -90,6 +101,26 @@ func (db *DB) Lists() []statuslist.Info {
 	slices.SortFunc(infos, func(a, b statuslist.Info) int { return strings.Compare(a.URI, b.URI) })
 	return infos
 }
+
+// Bits returns the raw bytes of a list that is held, nil for one that is not.
+// They are shared and not to be changed.
+func (db *DB) Bits(uri string) []byte {
+	if l := db.view.Load().lists[uri]; l != nil {
+		return l.raw
+	}
+	return nil
+}
+
+// Recent says whether the list was looked up since Recent last asked for it:
+// among lists that nobody configured, those go first that nobody needs.
+func (db *DB) Recent(uri string) bool {
+	l := db.view.Load().lists[uri]
+	return l != nil && l.recent.Swap(false)
+}
+
+// Room says whether the list that info describes fits beside those held, in
+// the place of its older generation if there is one.
+func (db *DB) Room(info statuslist.Info) bool { return db.room(db.view.Load(), info) == nil }
 
 // Floor returns the latest signed time seen, before which it cannot be; the
 // zero time if none was.
