@@ -11,7 +11,7 @@ import (
 // Bounds of a Description.
 const (
 	// MaxDeltas is the most deltas that lead to one generation.
-	MaxDeltas = 8
+	MaxDeltas = 16
 	// MaxDescription is the most bytes of a Description as JSON.
 	MaxDescription = 8 << 10
 )

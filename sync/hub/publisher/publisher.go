@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -320,23 +321,24 @@ func (p *Publisher) Publish(ctx context.Context, c Contents) (Version, error) {
 		if err := ctx.Err(); err != nil {
 			return Version{}, err
 		}
-		info, data, err := p.list(r, l, now)
+		d, data, deltas, err := p.list(r, l, now)
 		if err != nil {
 			return Version{}, err
 		}
 		if data == nil {
 			continue
 		}
-		custom, err := info.Marshal()
+		custom, err := d.Marshal()
 		if err != nil {
 			return Version{}, fmt.Errorf("list %s: %w", l.Info.URI, err)
 		}
-		path, province, err := Path(info.URI)
+		path, province, err := Path(d.URI)
 		if err != nil {
 			return Version{}, err
 		}
 		put(statusPrefix+province, path, data, custom)
-		lists = append(lists, info)
+		maps.Copy(files, deltas)
+		lists = append(lists, d.Info)
 	}
 	if err := ctx.Err(); err != nil {
 		return Version{}, err
@@ -354,37 +356,51 @@ func (p *Publisher) Heartbeat(ctx context.Context) (Version, error) {
 	return p.Publish(ctx, Contents{Issued: p.options.Now()})
 }
 
-// list returns what to sign and write for the list, nil data when the same
-// bytes are published and have more than half their life left.
-func (p *Publisher) list(r *repository, l List, now time.Time) (statuslist.Info, []byte, error) {
+// list returns what to sign and write for the list and the files of its
+// deltas, nil data when the same bytes are published and have more than half
+// their life left.
+func (p *Publisher) list(r *repository, l List, now time.Time) (d statuslist.Description, data []byte, deltas map[string][]byte, err error) {
 	if err := l.check(now); err != nil {
-		return statuslist.Info{}, nil, err
+		return d, nil, nil, err
 	}
 	path, province, err := Path(l.Info.URI)
 	if err != nil {
-		return statuslist.Info{}, nil, err
+		return d, nil, nil, err
 	}
 	role := r.targets[statusPrefix+province]
 	if role == nil {
-		return statuslist.Info{}, nil, fmt.Errorf("list %s: province %s: %w", l.Info.URI, province, ErrProvince)
+		return d, nil, nil, fmt.Errorf("list %s: province %s: %w", l.Info.URI, province, ErrProvince)
 	}
-	info := l.describe(1, now, p.options.ListLife)
-	if t := role.Signed.Targets[path]; t != nil {
-		old, err := infoOf(path, t)
-		if err != nil {
-			return statuslist.Info{}, nil, err
-		}
-		same := old.URI == info.URI && old.SHA256 == info.SHA256 && old.Bits == info.Bits
-		if same && old.Expires.Sub(now) > p.options.ListLife/2 && p.present(path, t) {
-			return old, nil, nil
-		}
-		info.Sequence = old.Sequence + 1
-	}
-	data, err := encodeList(info, l.Raw)
+	d.Info = l.describe(1, now, p.options.ListLife)
+	next, err := statuslist.FromRaw(l.Raw, l.Info.Bits)
 	if err != nil {
-		return statuslist.Info{}, nil, fmt.Errorf("list %s: %w", info.URI, err)
+		return d, nil, nil, fmt.Errorf("list %s: %w", d.URI, err)
 	}
-	return info, data, nil
+	t := role.Signed.Targets[path]
+	if t == nil {
+		if data, err = next.MarshalCBOR(); err != nil {
+			err = fmt.Errorf("list %s: %w", d.URI, err)
+		}
+		return d, data, nil, err
+	}
+	old, err := descriptionOf(path, t)
+	if err != nil {
+		return d, nil, nil, err
+	}
+	same := old.URI == d.URI && old.SHA256 == d.SHA256 && old.Bits == d.Bits
+	if same && old.Expires.Sub(now) > p.options.ListLife/2 && p.present(path, t) {
+		return old, nil, nil, nil
+	}
+	d.Sequence = old.Sequence + 1
+	if data, err = next.MarshalCBOR(); err != nil {
+		return d, nil, nil, fmt.Errorf("list %s: %w", d.URI, err)
+	}
+	if same {
+		d.Deltas = old.Deltas
+		return d, data, nil, nil
+	}
+	d.Deltas, deltas = p.deltas(path, t, old, next, len(data), now)
+	return d, data, deltas, nil
 }
 
 // present says whether the target's file is there, as far as its length tells.
@@ -400,25 +416,25 @@ func (p *Publisher) renewLists(r *repository, sign map[string]bool, now time.Tim
 	life := p.options.ListLife
 	var renewed []statuslist.Info
 	for role, md := range r.targets {
-		if !online(role) {
+		if !strings.HasPrefix(role, statusPrefix) {
 			continue
 		}
 		for path, t := range md.Signed.Targets {
-			info, err := infoOf(path, t)
+			d, err := descriptionOf(path, t)
 			if err != nil {
 				return nil, err
 			}
-			if info.Expires.Sub(now) > life/2 || info.Expires.Sub(info.Issued) < life {
+			if d.Expires.Sub(now) > life/2 || d.Expires.Sub(d.Issued) < life {
 				continue
 			}
-			info.Sequence, info.Expires = info.Sequence+1, now.Add(life)
-			custom, err := info.Marshal()
+			d.Sequence, d.Expires = d.Sequence+1, now.Add(life)
+			custom, err := d.Marshal()
 			if err != nil {
-				return nil, fmt.Errorf("list %s: %w", info.URI, err)
+				return nil, fmt.Errorf("list %s: %w", d.URI, err)
 			}
 			t.Custom = rawJSON(custom)
 			sign[role] = true
-			renewed = append(renewed, info)
+			renewed = append(renewed, d.Info)
 		}
 	}
 	slices.SortFunc(renewed, byURI)
@@ -427,15 +443,15 @@ func (p *Publisher) renewLists(r *repository, sign map[string]bool, now time.Tim
 
 func byURI(a, b statuslist.Info) int { return strings.Compare(a.URI, b.URI) }
 
-func infoOf(path string, t *metadata.TargetFiles) (statuslist.Info, error) {
+func descriptionOf(path string, t *metadata.TargetFiles) (statuslist.Description, error) {
 	if t.Custom == nil {
-		return statuslist.Info{}, damaged(path, errors.New("list without a description"))
+		return statuslist.Description{}, damaged(path, errors.New("list without a description"))
 	}
-	info, err := statuslist.ParseInfo(*t.Custom)
+	d, err := statuslist.ParseDescription(*t.Custom)
 	if err != nil {
-		return statuslist.Info{}, damaged(path, err)
+		return statuslist.Description{}, damaged(path, err)
 	}
-	return info, nil
+	return d, nil
 }
 
 // Lists returns the descriptions of all lists as they are published.
@@ -446,15 +462,15 @@ func (p *Publisher) Lists() ([]statuslist.Info, error) {
 	}
 	var infos []statuslist.Info
 	for name, role := range r.targets {
-		if !online(name) {
+		if !strings.HasPrefix(name, statusPrefix) {
 			continue
 		}
 		for path, t := range role.Signed.Targets {
-			info, err := infoOf(path, t)
+			d, err := descriptionOf(path, t)
 			if err != nil {
 				return nil, err
 			}
-			infos = append(infos, info)
+			infos = append(infos, d.Info)
 		}
 	}
 	slices.SortFunc(infos, byURI)

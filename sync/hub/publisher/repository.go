@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"greengate/pass/statuslist"
 )
 
 // repository is the metadata that is visible now, verified from the newest
@@ -225,6 +227,15 @@ func (r *repository) sweep(dir string, keep int64) error {
 		wanted[metadataPath(dir, role, version)] = true
 		for name, t := range md.Signed.Targets {
 			wanted[targetPath(dir, name, t)] = true
+			if !strings.HasPrefix(role, statusPrefix) || t.Custom == nil {
+				continue
+			}
+			// One that does not parse has no deltas that a gate could take.
+			if d, err := statuslist.ParseDescription(*t.Custom); err == nil {
+				for _, delta := range d.Deltas {
+					wanted[filepath.Join(dir, "targets", filepath.FromSlash(deltaPath(name, delta)))] = true
+				}
+			}
 		}
 	}
 	wanted[metadataPath(dir, metadata.SNAPSHOT, r.snapshot.Signed.Version)] = true
