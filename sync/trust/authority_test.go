@@ -37,6 +37,7 @@ type authority struct {
 	targets   map[string]*metadata.Metadata[metadata.TargetsType]
 	infos     map[string]statuslist.Info
 	raws      map[string][]byte
+	since     map[string][]byte // deltas from the first generation
 	seed      uint64
 	// private keys of the signers.
 	private map[signature.Signer]ed25519.PrivateKey
@@ -46,7 +47,7 @@ func newAuthority(t testing.TB, provinces ...string) *authority {
 	t.Helper()
 	a := &authority{t: t, now: start, files: map[string][]byte{}, signers: map[string][]signature.Signer{},
 		targets: map[string]*metadata.Metadata[metadata.TargetsType]{}, infos: map[string]statuslist.Info{}, raws: map[string][]byte{},
-		private: map[signature.Signer]ed25519.PrivateKey{}}
+		since: map[string][]byte{}, private: map[signature.Signer]ed25519.PrivateKey{}}
 	a.root = metadata.Root(a.now.AddDate(1, 0, 0))
 	for _, role := range metadata.TOP_LEVEL_ROLE_NAMES {
 		a.newRootKeys(role)
@@ -261,7 +262,7 @@ func (a *authority) signTimestamp() {
 func (a *authority) fork() *authority {
 	a.t.Helper()
 	f := &authority{t: a.t, now: a.now, seed: a.seed + 1000, files: maps.Clone(a.files), signers: maps.Clone(a.signers),
-		targets: map[string]*metadata.Metadata[metadata.TargetsType]{}, infos: maps.Clone(a.infos), raws: maps.Clone(a.raws), private: maps.Clone(a.private)}
+		targets: map[string]*metadata.Metadata[metadata.TargetsType]{}, infos: maps.Clone(a.infos), raws: maps.Clone(a.raws), since: maps.Clone(a.since), private: maps.Clone(a.private)}
 	f.root, f.timestamp, f.snapshot = clone(a, a.root), clone(a, a.timestamp), clone(a, a.snapshot)
 	for role, md := range a.targets {
 		f.targets[role] = clone(a, md)

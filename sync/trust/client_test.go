@@ -334,6 +334,9 @@ func TestCutAtEachCommit(t *testing.T) {
 		a := nation(t)
 		a.rotate("root")
 		d := newDevice(t, a, "33", "44")
+		// A transaction for each list, as large ones have it.
+		d.limits.Batch = 1
+		d.boot("33", "44")
 		d.store.onCommit = func(commit int) error {
 			if commit == n {
 				return full

@@ -63,7 +63,7 @@ func (r *run) keys(ctx context.Context, targets, md described, stored []byte) er
 	}
 	if data != nil {
 		version := uint64(md.Signed.Version)
-		err := r.enqueue(op{role: keysRole, what: "keys", heavy: true, do: func(tx Tx) error {
+		err := r.enqueue(op{role: keysRole, what: "keys", bytes: int64(len(data)), do: func(tx Tx) error {
 			return tx.SetKeys(version, keys, data)
 		}})
 		if err != nil {
@@ -154,7 +154,7 @@ func (r *run) lists(ctx context.Context, targets described, role string, md desc
 			continue
 		}
 		inRegion := slices.ContainsFunc(r.config.Regions, func(s string) bool { return overlap(s, region) })
-		if !inRegion && asked[path] == "" && had[path] == "" {
+		if _, held := r.held[had[path]]; !inRegion && asked[path] == "" && !held {
 			continue
 		}
 		if err := may(targets, role, path); err != nil {
@@ -162,25 +162,25 @@ func (r *run) lists(ctx context.Context, targets described, role string, md desc
 			continue
 		}
 		t := md.Signed.Targets[path]
-		info, err := describe(path, t)
+		d, err := describe(path, t)
 		if err != nil {
 			fail(path, err)
 			continue
 		}
-		if held, ok := r.held[info.URI]; !ok || !sameInfo(held, info) {
-			if err := r.resting(info); err != nil {
-				fail(info.URI, err)
+		if held, ok := r.held[d.URI]; !ok || !sameInfo(held, d.Info) {
+			if err := r.resting(d.Info); err != nil {
+				fail(d.URI, err)
 				continue
 			}
 		}
-		if err := r.list(ctx, role, info, path, t, rotated); err != nil {
+		if err := r.list(ctx, role, d, path, t, rotated); err != nil {
 			if errors.Is(err, ErrStore) {
 				return err
 			}
-			fail(info.URI, err)
+			fail(d.URI, err)
 			continue
 		}
-		if old := had[path]; old != "" && old != info.URI {
+		if old := had[path]; old != "" && old != d.URI {
 			if err := r.drop(role, old); err != nil {
 				return err
 			}
@@ -214,26 +214,27 @@ func (r *run) drop(role, uri string) error {
 
 // describe reads the description of a list, which must be of the list that
 // the path is for.
-func describe(path string, t *metadata.TargetFiles) (statuslist.Info, error) {
+func describe(path string, t *metadata.TargetFiles) (d statuslist.Description, err error) {
 	if t.Custom == nil {
-		return statuslist.Info{}, fmt.Errorf("%w: list without a description", ErrMalformed)
+		return d, fmt.Errorf("%w: list without a description", ErrMalformed)
 	}
-	info, err := statuslist.ParseInfo(*t.Custom)
-	if err != nil {
-		return statuslist.Info{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	if d, err = statuslist.ParseDescription(*t.Custom); err != nil {
+		return d, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	own, _, err := pathOf(info.URI)
+	own, _, err := pathOf(d.URI)
 	if err != nil {
-		return statuslist.Info{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return d, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if own != path {
-		return statuslist.Info{}, fmt.Errorf("%w: %s describes list %s", ErrDelegation, path, info.URI)
+		return d, fmt.Errorf("%w: %s describes list %s", ErrDelegation, path, d.URI)
 	}
-	return info, nil
+	return d, nil
 }
 
-// list brings one list in if it is not held as described.
-func (r *run) list(ctx context.Context, role string, info statuslist.Info, path string, t *metadata.TargetFiles, rotated bool) error {
+// list brings one list in if it is not held as described: by a delta to what is
+// held or whole, whichever is fewer bytes.
+func (r *run) list(ctx context.Context, role string, d statuslist.Description, path string, t *metadata.TargetFiles, rotated bool) error {
+	info := d.Info
 	held, ok := r.held[info.URI]
 	if ok && sameInfo(held, info) {
 		r.current = append(r.current, info.URI)
@@ -257,6 +258,26 @@ func (r *run) list(ctx context.Context, role string, info statuslist.Info, path 
 	if info.Issued.After(r.issued) {
 		return fmt.Errorf("%w: issued %s, after the timestamp", ErrMalformed, day(info.Issued))
 	}
+	if ok && held.SHA256 == info.SHA256 && held.Bits == info.Bits && held.Size == info.Size {
+		r.report.Renewed++
+		return r.bring(role, info, 0, func(tx Tx) error { return tx.PutList(info, nil) })
+	}
+	if err := r.makeRoom(info); err != nil {
+		return err
+	}
+	// What a thief of the role's old keys called a generation is no base for the
+	// new ones' deltas.
+	if delta, found := d.Best(held); ok && !rotated && found && delta.Size < t.Length {
+		switch err := r.patch(ctx, role, info, path, delta); {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrStore):
+			return err
+		default:
+			// A mirror that has no deltas, or a wrong one, still has the list.
+			r.config.Log.Info("delta not used, fetching the list", "uri", info.URI, "from", delta.From, "error", err)
+		}
+	}
 	data, err := r.target(ctx, path, t, r.config.Limits.List)
 	if err != nil {
 		return err
@@ -273,12 +294,96 @@ func (r *run) list(ctx context.Context, role string, info statuslist.Info, path 
 	if l.Bits() != info.Bits || int64(len(raw)) != info.Size || sha256.Sum256(raw) != info.SHA256 {
 		return fmt.Errorf("%w: the unpacked list is another", ErrHash)
 	}
-	err = r.enqueue(op{role: role, what: info.URI, heavy: true, do: func(tx Tx) error { return tx.PutList(info, raw) }})
-	if err != nil {
+	r.report.Snapshots++
+	if info.Size > r.config.Limits.Batch {
+		if err := r.config.Store.Stage(info, raw); err != nil {
+			return fmt.Errorf("%w: %w", ErrRoom, err)
+		}
+		raw = nil // the store has it
+	}
+	return r.bring(role, info, info.Size, func(tx Tx) error { return tx.PutList(info, raw) })
+}
+
+// bring queues what makes the list current.
+func (r *run) bring(role string, info statuslist.Info, bytes int64, do func(Tx) error) error {
+	o := op{role: role, what: info.URI, bytes: max(bytes, 1), grows: info.Size - r.held[info.URI].Size, do: do}
+	if err := r.enqueue(o); err != nil {
 		return err
 	}
 	r.current, r.fresh = append(r.current, info.URI), append(r.fresh, info.URI)
 	return nil
+}
+
+// patch brings a list in by a delta to the bits that are held.
+func (r *run) patch(ctx context.Context, role string, info statuslist.Info, path string, delta statuslist.Delta) error {
+	data, err := r.fetch(ctx, deltaName(path, delta), delta.Size)
+	if err != nil {
+		return err
+	}
+	if int64(len(data)) != delta.Size || sha256.Sum256(data) != delta.SHA256 {
+		return fmt.Errorf("delta from %d: %w", delta.From, ErrHash)
+	}
+	// Before the transaction, where a failure would take other lists with it.
+	l, err := statuslist.FromRaw(bytes.Clone(r.config.Store.Bits(info.URI)), info.Bits)
+	if err == nil {
+		err = l.Patch(data)
+	}
+	if err != nil {
+		return fmt.Errorf("delta from %d: %w: %w", delta.From, ErrMalformed, err)
+	}
+	if sha256.Sum256(l.Raw()) != info.SHA256 {
+		return fmt.Errorf("delta from %d: %w: it makes another list", delta.From, ErrHash)
+	}
+	r.report.Deltas++
+	r.fetched = append(r.fetched, info)
+	return r.bring(role, info, info.Size, func(tx Tx) error { return tx.PatchList(info, data) })
+}
+
+// makeRoom lets lists go that nobody configured, until the described one fits:
+// first those that nobody came with a code of since they were last looked at.
+func (r *run) makeRoom(info statuslist.Info) error {
+	fits := func() bool {
+		next := info
+		for _, o := range r.queue {
+			next.Size += o.grows
+		}
+		return r.config.Store.Room(next)
+	}
+	if fits() {
+		return nil
+	}
+	var idle, recent []string
+	for _, uri := range slices.Sorted(maps.Keys(r.held)) {
+		switch {
+		case uri == info.URI || r.configured(uri) || slices.Contains(r.wants, uri):
+		case r.config.Store.Recent(uri):
+			recent = append(recent, uri)
+		default:
+			idle = append(idle, uri)
+		}
+	}
+	for _, uri := range slices.Concat(idle, recent) {
+		delete(r.held, uri)
+		r.current = slices.DeleteFunc(r.current, func(c string) bool { return c == uri })
+		r.fresh = slices.DeleteFunc(r.fresh, func(c string) bool { return c == uri })
+		if err := r.enqueue(op{do: func(tx Tx) error { return tx.DropList(uri) }}); err != nil {
+			return err
+		}
+		if err := r.flush(); err != nil {
+			return err
+		}
+		r.report.Evicted = append(r.report.Evicted, uri)
+		if fits() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: list of %d bytes", ErrRoom, info.Size)
+}
+
+// configured says whether the configuration names the list's region.
+func (r *run) configured(uri string) bool {
+	_, region, err := pathOf(uri)
+	return err == nil && slices.ContainsFunc(r.config.Regions, func(s string) bool { return overlap(s, region) })
 }
 
 func sameInfo(a, b statuslist.Info) bool {

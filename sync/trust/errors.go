@@ -34,6 +34,8 @@ var (
 	ErrMalformed = errors.New("malformed")
 	// ErrStore: verified, but it could not be stored.
 	ErrStore = errors.New("could not be stored")
+	// ErrRoom: the store has no room for it.
+	ErrRoom = errors.New("no room for it")
 	// ErrURI: a list's URI does not end in REGION/NUMBER.
 	ErrURI = errors.New("list URI does not end in region/number")
 )

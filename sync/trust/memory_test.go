@@ -55,6 +55,12 @@ type memory struct {
 	onCommit func(n int) error
 	// refuse names a list that there is no room for.
 	refuse string
+	// cap is how many bytes of lists there is room for, 0 for any number.
+	cap int64
+	// used are the lists that somebody came with a code of.
+	used map[string]bool
+	// staged lists, by URI.
+	staged map[string][]byte
 }
 
 func newMemory(t testing.TB) *memory {
@@ -62,7 +68,7 @@ func newMemory(t testing.TB) *memory {
 }
 
 func (m *memory) Install(f func(Tx) error) error {
-	tx := &memoryTx{content: m.content.clone(), refuse: m.refuse}
+	tx := &memoryTx{content: m.content.clone(), refuse: m.refuse, staged: m.staged}
 	if err := f(tx); err != nil {
 		return err
 	}
@@ -104,14 +110,14 @@ func (m *memory) check(tx *memoryTx) {
 			if _, ok := regionOf(path); !ok {
 				continue
 			}
-			info, err := describe(path, t)
+			d, err := describe(path, t)
 			if err != nil {
 				m.t.Errorf("role %s stored with target %s: %v", role, path, err)
 				continue
 			}
-			held, ok := tx.lists[info.URI]
-			if ok && !sameInfo(held.info, info) {
-				m.t.Errorf("role %s stored with list %s at sequence %d, described is %d", role, info.URI, held.info.Sequence, info.Sequence)
+			held, ok := tx.lists[d.URI]
+			if ok && !sameInfo(held.info, d.Info) {
+				m.t.Errorf("role %s stored with list %s at sequence %d, described is %d", role, d.URI, held.info.Sequence, d.Sequence)
 			}
 		}
 	}
@@ -123,6 +129,32 @@ func (m *memory) check(tx *memoryTx) {
 }
 
 func (m *memory) Metadata(role string) []byte { return m.metadata[role] }
+
+func (m *memory) Stage(info statuslist.Info, raw []byte) error {
+	if m.staged == nil {
+		m.staged = map[string][]byte{}
+	}
+	m.staged[info.URI] = raw
+	return nil
+}
+
+func (m *memory) Bits(uri string) []byte { return m.lists[uri].raw }
+
+func (m *memory) Recent(uri string) bool {
+	used := m.used[uri]
+	delete(m.used, uri)
+	return used
+}
+
+func (m *memory) Room(info statuslist.Info) bool {
+	sum := info.Size
+	for uri, l := range m.lists {
+		if uri != info.URI {
+			sum += l.info.Size
+		}
+	}
+	return m.cap == 0 || sum <= m.cap
+}
 
 func (m *memory) Policy() gate.Policy { return m.policy }
 
@@ -149,6 +181,7 @@ type memoryTx struct {
 	content
 	refuse string
 	writes int
+	staged map[string][]byte
 }
 
 func (x *memoryTx) SetMetadata(role string, raw []byte) error {
@@ -175,8 +208,26 @@ func (x *memoryTx) PutList(info statuslist.Info, raw []byte) error {
 	if info.URI == x.refuse {
 		return errNoRoom
 	}
+	if held := x.lists[info.URI]; raw == nil && held.info.SHA256 == info.SHA256 {
+		raw = held.raw
+	}
+	if raw == nil {
+		raw = x.staged[info.URI]
+	}
 	x.lists[info.URI] = heldList{info: info, raw: raw, confirmed: x.lists[info.URI].confirmed}
 	return nil
+}
+
+func (x *memoryTx) PatchList(info statuslist.Info, delta []byte) error {
+	x.writes++
+	l, err := statuslist.FromRaw(bytes.Clone(x.lists[info.URI].raw), info.Bits)
+	if err == nil {
+		err = l.Patch(delta)
+	}
+	if err != nil {
+		return err
+	}
+	return x.PutList(info, l.Raw())
 }
 
 func (x *memoryTx) DropList(uri string) error {
@@ -272,6 +323,7 @@ type device struct {
 	// synced: network time disciplines the clock.
 	synced bool
 	clock  *gate.WallClock
+	limits Limits
 }
 
 func newDevice(t testing.TB, a *authority, regions ...string) *device {
@@ -289,7 +341,7 @@ func (d *device) boot(regions ...string) {
 	if !d.store.floor.IsZero() {
 		d.clock.Floor(d.store.floor)
 	}
-	c, err := New(Config{Root: d.a.firstRoot(), Fetcher: d.fetcher, Store: d.store, Clock: d.clock, Regions: regions,
+	c, err := New(Config{Root: d.a.firstRoot(), Fetcher: d.fetcher, Store: d.store, Clock: d.clock, Regions: regions, Limits: d.limits,
 		Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		d.t.Fatal(err)

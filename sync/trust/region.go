@@ -66,6 +66,12 @@ func regionOf(path string) (region string, ok bool) {
 // wants it too.
 func overlap(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) }
 
+// deltaName returns the name of a delta of the list at path. With consistent
+// snapshots or without, it carries its hash.
+func deltaName(path string, d statuslist.Delta) string {
+	return hashed(fmt.Sprintf("%s.%d.tsd", strings.TrimSuffix(path, ".tsl"), d.From), fmt.Sprintf("%x", d.SHA256))
+}
+
 // hashed returns the name of a target file with consistent snapshots
 // (TUF specification 1.0, section 6.2).
 func hashed(path, hash string) string {

@@ -22,6 +22,11 @@ type Report struct {
 	Installed []string
 	// Dropped names lists that the authority no longer publishes.
 	Dropped []string
+	// Evicted names lists that nobody configured and that had to make room.
+	Evicted []string
+	// Deltas and Snapshots count how lists came in: as a delta to what was held,
+	// or whole. Renewed counts those of which only the signature was new.
+	Deltas, Snapshots, Renewed int
 	// Failures are what could not be brought up to date, while the rest was.
 	Failures []Failure
 	// Leap: the signed time is more than 30 days beyond the last one and no

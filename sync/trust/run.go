@@ -39,8 +39,7 @@ type run struct {
 	// fetched are the lists whose files this run fetched.
 	fetched []statuslist.Info
 
-	// queue holds what the next transaction does, in order; at most one list's
-	// bytes are in it.
+	// queue holds what the next transaction does, in order.
 	queue []op
 }
 
@@ -50,8 +49,9 @@ type op struct {
 	role string
 	// what it installs, for the report; empty for metadata.
 	what string
-	// heavy: it holds a list or all keys.
-	heavy bool
+	// bytes that it holds of a list or the keys, 0 for anything else, and by how
+	// many the lists in the store grow.
+	bytes, grows int64
 	do    func(Tx) error
 }
 
@@ -581,11 +581,15 @@ func (r *run) install(f func(Tx) error) error {
 	return nil
 }
 
-// enqueue adds to the next transaction. What is large already in the queue is
-// stored before something large is added, so that memory holds one list at a
-// time; a recolour of one list is one transaction with all its metadata.
+// enqueue adds to the next transaction, and stores what is queued before it
+// would grow beyond Limits.Batch. A recolour of a few lists is one transaction
+// with all its metadata.
 func (r *run) enqueue(o op) error {
-	if o.heavy && slices.ContainsFunc(r.queue, func(o op) bool { return o.heavy }) {
+	queued := o.bytes
+	for _, q := range r.queue {
+		queued += q.bytes
+	}
+	if o.bytes > 0 && queued > o.bytes && queued > r.config.Limits.Batch {
 		if err := r.flush(); err != nil {
 			return err
 		}
@@ -594,9 +598,9 @@ func (r *run) enqueue(o op) error {
 	return nil
 }
 
-// flush stores what is queued in one transaction. When the store refuses it
-// with something large inside, that may be what it has no room for: the rest
-// is stored without it, and without the metadata that describes it.
+// flush stores what is queued in one transaction. When the store refuses it,
+// the lists in it are stored one by one, so that the one it has no room for
+// does not keep the others out.
 func (r *run) flush() error {
 	queue := r.queue
 	r.queue = nil
@@ -604,7 +608,37 @@ func (r *run) flush() error {
 	if err == nil {
 		return nil
 	}
-	i := slices.IndexFunc(queue, func(o op) bool { return o.heavy })
+	var parts [][]op
+	large := 0
+	for _, o := range queue {
+		if o.bytes > 0 {
+			large++
+		}
+		if len(parts) == 0 || o.bytes > 0 && large > 1 {
+			parts = append(parts, nil)
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], o)
+	}
+	if large < 2 {
+		return r.without(queue, err)
+	}
+	for _, part := range parts {
+		// The metadata that describes a list that failed waits with it.
+		part = slices.DeleteFunc(part, func(o op) bool { return o.role != "" && o.what == "" && r.failedAny(o.role) })
+		if err := r.commit(part); err != nil {
+			if err := r.without(part, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// without stores what the store refused without the large thing in it, if there
+// is one, which may be what it has no room for, and without the metadata that
+// describes it.
+func (r *run) without(queue []op, err error) error {
+	i := slices.IndexFunc(queue, func(o op) bool { return o.bytes > 0 })
 	if i < 0 {
 		return err
 	}
@@ -612,7 +646,7 @@ func (r *run) flush() error {
 	gone := func(uri string) bool { return uri == large.what }
 	r.current, r.fresh = slices.DeleteFunc(r.current, gone), slices.DeleteFunc(r.fresh, gone)
 	rest := slices.DeleteFunc(queue, func(o op) bool {
-		return o.heavy || o.role == large.role && o.what == ""
+		return o.bytes > 0 || o.role == large.role && o.what == ""
 	})
 	if again := r.commit(rest); again != nil {
 		return again

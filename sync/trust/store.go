@@ -15,9 +15,13 @@ type Tx interface {
 	SetMetadata(role string, raw []byte) error
 	// SetKeys replaces all issuer and enterprise keys.
 	SetKeys(version uint64, keys []pass.Key, raw []byte) error
-	// PutList replaces one generation of a list by another. The sequence may
-	// go down after the keys of its role were rotated.
+	// PutList replaces one generation of a list by another, and keeps raw. It is
+	// nil for bits that were staged or that are held under an older signature.
+	// The sequence may go down after the keys of its role were rotated.
 	PutList(info statuslist.Info, raw []byte) error
+	// PatchList makes a generation of the one that is held, by a delta
+	// (statuslist.List.Patch). What comes of it must be what info describes.
+	PatchList(info statuslist.Info, delta []byte) error
 	// DropList forgets a list; one that is not held is no error.
 	DropList(uri string) error
 	// Confirm says that the authority called what is held of these lists
@@ -37,8 +41,17 @@ type Store interface {
 	Install(f func(Tx) error) error
 	// Metadata returns what SetMetadata kept for the role, nil or empty for nothing.
 	Metadata(role string) []byte
+	// Stage writes a large list ahead of the transaction that puts it.
+	Stage(info statuslist.Info, raw []byte) error
 	// Lists describes the lists that are held.
 	Lists() []statuslist.Info
+	// Bits returns the raw bytes of a list that is held, not to be changed.
+	Bits(uri string) []byte
+	// Recent says whether somebody came with a code of the list since Recent was
+	// last asked for it.
+	Recent(uri string) bool
+	// Room says whether a list of info's size fits beside those held.
+	Room(info statuslist.Info) bool
 	// Policy in force, for how old lists may get.
 	Policy() gate.Policy
 }

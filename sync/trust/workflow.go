@@ -26,6 +26,10 @@ type Limits struct {
 	Keys, List int64
 	// Run is the most bytes of all files of a run together; 256 MiB.
 	Run int64
+	// Batch is how many bytes of lists one transaction brings in at most; 4 MiB.
+	// Each transaction costs two flushes of the disk, and memory of several times
+	// its bytes. A larger list is staged.
+	Batch int64
 }
 
 func (l Limits) withDefaults() Limits {
@@ -44,6 +48,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Keys, 16<<20)
 	set(&l.List, 64<<20)
 	set(&l.Run, 256<<20)
+	set(&l.Batch, 4<<20)
 	return l
 }
 
