@@ -52,7 +52,7 @@ type op struct {
 	// bytes that it holds of a list or the keys, 0 for anything else, and by how
 	// many the lists in the store grow.
 	bytes, grows int64
-	do    func(Tx) error
+	do           func(Tx) error
 }
 
 // Once brings the store up to date. The error joins everything that failed;
