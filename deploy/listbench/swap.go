@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
@@ -11,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"greengate/pass"
+	"greengate/pass/statuslist"
 )
 
 // perBatch is how many lookups are timed together, since to read the clock
@@ -31,10 +34,23 @@ func (b *bench) swap(ctx context.Context, s size) error {
 		if err != nil {
 			return err
 		}
-		var worst, worstRest, ratios, taken []float64
+		var worst, worstRest, worstBeside, ratios, taken []float64
+		l, err := statuslist.FromRaw(newColours(size{"1m", perList}, 1).raw[0], 2)
+		if err != nil {
+			return errors.Join(err, end())
+		}
+		one, err := l.MarshalCBOR()
+		if err != nil {
+			return errors.Join(err, end())
+		}
 		for round := range b.rounds(5, 3) {
 			// Other people altogether, so that a snapshot is what is fewer bytes.
 			if _, err := a.publish(ctx, newColours(s, uint64(round)+2), time.Minute); err != nil {
+				return errors.Join(err, end())
+			}
+			// The machine's own part: the same work, which the store has nothing to do with.
+			beside, err := watchLookups(g, s, func() error { return unpack(one, s.lists(), path+".beside") })
+			if err != nil {
 				return errors.Join(err, end())
 			}
 			rest, err := watchLookups(g, s, func() error { time.Sleep(500 * time.Millisecond); return nil })
@@ -51,15 +67,44 @@ func (b *bench) swap(ctx context.Context, s size) error {
 			if err != nil {
 				return errors.Join(err, end())
 			}
-			worst, worstRest = append(worst, busy.worst), append(worstRest, rest.worst)
+			worst, worstRest, worstBeside = append(worst, busy.worst), append(worstRest, rest.worst), append(worstBeside, beside.worst)
 			ratios, taken = append(ratios, busy.p99/rest.p99), append(taken, float64(busy.taken))
 		}
 		b.say("max_during_swap.ms", median(worst), "ms")
+		b.say("max_beside_work.ms", median(worstBeside), "ms")
 		b.say("max_at_rest.ms", median(worstRest), "ms")
 		b.say("swap.preempted", median(taken), "batches")
 		b.say("swap.p99.ratio", median(ratios), "ratio")
 		return end()
 	})
+}
+
+// unpack inflates a list n times, takes its digest, and writes it all to a
+// file that is flushed every 4 MiB: what an install does, without a store.
+func unpack(packed []byte, n int, path string) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(path)) }()
+	for k := range n {
+		l, err := statuslist.ParseCBOR(packed, perList/4)
+		if err != nil {
+			return err
+		}
+		if sum := sha256.Sum256(l.Raw()); sum == [32]byte{} {
+			return errors.New("a digest of nothing but zeros")
+		}
+		if _, err := f.Write(l.Raw()); err != nil {
+			return err
+		}
+		if k%16 == 15 {
+			if err := f.Sync(); err != nil {
+				return err
+			}
+		}
+	}
+	return f.Sync()
 }
 
 // lookups is how they went: milliseconds of the worst batch, nanoseconds of a

@@ -112,6 +112,10 @@ func (l *List) MarshalCBOR() ([]byte, error) {
 	return data, nil
 }
 
+// maxInflate is how many bytes one of zlib's can stand for at most (zlib's
+// technical notes, "maximum compression factor").
+const maxInflate = 1032
+
 // ParseCBOR reads a list of at most limit raw bytes, and never more than
 // [MaxSize]. It reads no further than limit, however much is packed inside.
 func ParseCBOR(data []byte, limit int64) (*List, error) {
@@ -131,6 +135,9 @@ func ParseCBOR(data []byte, limit int64) (*List, error) {
 	// One byte more than allowed tells a list at the bound from one above it;
 	// at the bound it also makes the reader check the digest behind the data.
 	var out bytes.Buffer
+	// Room at once, since growing copies all again and again: as much as is
+	// allowed, and no more than zlib can have packed into so few bytes.
+	out.Grow(int(min(limit+1, maxInflate*int64(len(c.List)))) + bytes.MinRead)
 	if _, err := io.Copy(&out, io.LimitReader(z, limit+1)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
