@@ -150,10 +150,9 @@ func (b *bench) file(ctx context.Context) error {
 		size
 		days int
 	}
-	two := size{"2m", 2 * perList}
-	rows := []row{{two, 365}, {province, 100}}
+	rows := []row{{city, 365}, {province, 100}}
 	if b.short {
-		rows = []row{{two, 100}}
+		rows = []row{{city, 100}}
 	}
 	for _, r := range rows {
 		if err := b.temp(func(dir string) error { return b.grow(ctx, dir, r.size, r.days) }); err != nil {
