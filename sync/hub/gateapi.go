@@ -1,25 +1,20 @@
 package hub
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
-	"path"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"greengate/gate"
 	"greengate/gate/passage"
+	"greengate/sync/hub/publisher"
 )
 
 // Limits of the gates' side. A gate keeps one connection and has one request
@@ -68,8 +63,7 @@ func (h *Hub) tlsConfig() *tls.Config {
 func (h *Hub) gateServer() *http.Server {
 	mux := http.NewServeMux()
 	turns := &turns{from: map[string]int{}}
-	lists := &listFiles{dir: h.paths.lists(), sums: map[string]fileSum{}}
-	mux.Handle("GET /lists/", http.StripPrefix("/lists/", lists))
+	mux.Handle("GET /lists/", http.StripPrefix("/lists", publisher.Handler(h.paths.lists())))
 	mux.HandleFunc("GET /v1/time", h.handleTime)
 	mux.HandleFunc("POST /v1/passages", func(w http.ResponseWriter, r *http.Request) {
 		cert := shown(r)
@@ -230,97 +224,6 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 		h.log.Error("batch not stored", "gate", id, "err", err)
 		answer(w, http.StatusInternalServerError, errorAnswer{Error: "hub failed"})
 	}
-}
-
-// listFiles serves the signed files, and nothing else.
-type listFiles struct {
-	dir  string
-	mu   sync.Mutex
-	sums map[string]fileSum
-}
-
-// fileSum is the digest of one state of one file.
-type fileSum struct {
-	size     int64
-	modified time.Time
-	etag     string
-}
-
-func (l *listFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// What is not there may be there soon: no cache keeps that.
-	w.Header().Set("Cache-Control", "no-store")
-	name := r.URL.Path
-	top, _, _ := strings.Cut(name, "/")
-	if path.Clean("/"+name) != "/"+name || top != "metadata" && top != "targets" || strings.HasPrefix(path.Base(name), ".") {
-		http.NotFound(w, r)
-		return
-	}
-	// A root of the folder: no name and no link leads out of it.
-	root, err := os.OpenRoot(l.dir)
-	if err != nil {
-		http.Error(w, "lists are not there", http.StatusInternalServerError)
-		return
-	}
-	defer root.Close()
-	f, err := root.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		http.NotFound(w, r)
-		return
-	}
-	if err != nil {
-		http.Error(w, "list cannot be read", http.StatusInternalServerError)
-		return
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		http.NotFound(w, r)
-		return
-	}
-	etag, err := l.etag(name, f, info)
-	if err != nil {
-		http.Error(w, "list cannot be read", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("ETag", etag)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if strings.HasSuffix(name, ".json") && top == "metadata" {
-		w.Header().Set("Content-Type", "application/json")
-	} else {
-		w.Header().Set("Content-Type", "application/octet-stream")
-	}
-	// Only the timestamp changes under its name; the next root may appear at any time.
-	if name == "metadata/timestamp.json" {
-		w.Header().Set("Cache-Control", "no-cache")
-	} else {
-		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	}
-	http.ServeContent(w, r, "", time.Time{}, f)
-}
-
-// etag is the file's digest, computed once for each state of it.
-func (l *listFiles) etag(name string, f io.ReadSeeker, info fs.FileInfo) (string, error) {
-	l.mu.Lock()
-	s, ok := l.sums[name]
-	l.mu.Unlock()
-	if ok && s.size == info.Size() && s.modified.Equal(info.ModTime()) {
-		return s.etag, nil
-	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return "", err
-	}
-	s = fileSum{info.Size(), info.ModTime(), `"` + hex.EncodeToString(sum.Sum(nil)[:16]) + `"`}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.sums) > 10000 {
-		clear(l.sums) // old versions pile up: begin again
-	}
-	l.sums[name] = s
-	return s.etag, nil
 }
 
 // limitListener bounds the connections, in all and from one address.

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -41,14 +40,24 @@ func Handler(repoDir string) http.Handler {
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 			return
 		}
-		name := strings.TrimPrefix(path.Clean("/"+r.URL.Path), "/")
+		// What is not there may be there soon: no cache keeps that.
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		name := strings.TrimPrefix(r.URL.Path, "/")
 		base := path.Base(name)
 		metadata := strings.HasPrefix(name, "metadata/")
-		if !metadata && !strings.HasPrefix(name, "targets/") || strings.HasPrefix(base, ".") {
+		if !fs.ValidPath(name) || !metadata && !strings.HasPrefix(name, "targets/") || strings.HasPrefix(base, ".") {
 			http.NotFound(w, r)
 			return
 		}
-		f, err := os.Open(filepath.Join(repoDir, filepath.FromSlash(name)))
+		// A root of the folder: no name and no link leads out of it.
+		root, err := os.OpenRoot(repoDir)
+		if err != nil {
+			http.Error(w, "lists are not there", http.StatusInternalServerError)
+			return
+		}
+		defer root.Close()
+		f, err := root.Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			http.NotFound(w, r)
 			return
@@ -63,16 +72,17 @@ func Handler(repoDir string) http.Handler {
 			http.NotFound(w, r)
 			return
 		}
-		if base == "timestamp.json" {
-			data, err := os.ReadFile(f.Name())
+		if name == "metadata/timestamp.json" {
+			data, err := io.ReadAll(f)
 			if err != nil {
 				http.Error(w, "not readable", http.StatusInternalServerError)
 				return
 			}
-			w.Header().Set("ETag", fmt.Sprintf("\"%x\"", sha256.Sum256(data)))
+			sum := sha256.Sum256(data)
+			w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sum[:16]))
 			w.Header().Set("Cache-Control", "no-cache")
 			w.Header().Set("Content-Type", "application/json")
-			http.ServeContent(w, r, base, info.ModTime(), bytes.NewReader(data))
+			http.ServeContent(w, r, base, time.Time{}, bytes.NewReader(data))
 			return
 		}
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
@@ -80,7 +90,7 @@ func Handler(repoDir string) http.Handler {
 		if !metadata {
 			w.Header().Set("Content-Type", "application/octet-stream")
 			w.Header().Set("ETag", `"`+tag+`"`)
-			http.ServeContent(w, r, base, info.ModTime(), f)
+			http.ServeContent(w, r, base, time.Time{}, f)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -103,7 +113,7 @@ func Handler(repoDir string) http.Handler {
 			return
 		}
 		w.Header().Set("ETag", `"`+tag+`"`)
-		http.ServeContent(w, r, base, info.ModTime(), f)
+		http.ServeContent(w, r, base, time.Time{}, f)
 	})
 }
 
