@@ -44,6 +44,9 @@ usage: gatectl [-socket FILE] COMMAND
   scan-test               show a code to a reader; the lane does not see it
   journal tail [-n N] [-f] [-json]
                           the last records, clear part; -f follows
+  lists show              the status lists held
+  lists check             read them from the file again and compare with what was signed
+  lists import PATH|-     bring lists in from a stick's folder, a bundle, or a serial line
   guard add NAME          a guard and a PIN, asked for; -file names the guards' file
   guard list              the guards' names
   version
@@ -74,6 +77,12 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		return scanTest(ctx, client, stdout)
 	case word(0) == "journal" && word(1) == "tail":
 		return tail(ctx, client, args[2:], stdout, stderr)
+	case word(0) == "lists" && word(1) == "show":
+		return showLists(ctx, client, stdout)
+	case word(0) == "lists" && word(1) == "check":
+		return checkLists(ctx, client, stdout)
+	case word(0) == "lists" && word(1) == "import":
+		return importLists(ctx, client, args[2:], stdin, stdout, stderr)
 	case word(0) == "guard" && word(1) == "add":
 		return addGuard(args[2:], stdin, stdout, stderr)
 	case word(0) == "guard" && word(1) == "list":

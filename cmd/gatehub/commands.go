@@ -183,6 +183,7 @@ var commands = []command{
 	{words: "keys rotate", args: "ROLE", help: "give a role new keys; the old ones are worth nothing then", offline: true, prepare: rotateKeys},
 	{words: "keys renew", help: "sign what the offline keys sign for another life", offline: true, prepare: renewKeys},
 	{words: "province add", args: "NN", help: "issue and publish for another province", prepare: addProvince},
+	{words: "lists export", help: "write what is current to a USB stick's folder or a bundle", offline: true, prepare: exportLists},
 	{words: "lists", help: "show the status lists", prepare: func(f *flag.FlagSet) action {
 		return func(ctx context.Context, c call) error { return show(c)(c.hub.Lists(ctx)) }
 	}},

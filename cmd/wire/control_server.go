@@ -26,11 +26,16 @@ type controlServer struct {
 	listener net.Listener
 	reader   *pass.Reader
 
+	importing sync.Mutex // one bundle at a time
+
 	mu   sync.Mutex
 	test chan gate.Scan // takes the next scan while a scan test runs
 }
 
 func openControl(path string, g *Gate) (*controlServer, error) {
+	if err := sweepImports(g.cfg.State); err != nil {
+		return nil, err
+	}
 	l, err := control.Listen(path)
 	if err != nil {
 		return nil, fmt.Errorf("control socket (`control` in gate.toml): %w", err)
@@ -50,6 +55,9 @@ func (c *controlServer) serve(ctx context.Context) error {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { c.answer(w, c.g.Status()) })
 	mux.HandleFunc("GET /journal", c.tail)
 	mux.HandleFunc("POST /scan-test", c.scanTest)
+	mux.HandleFunc("GET /lists", func(w http.ResponseWriter, r *http.Request) { c.answer(w, c.g.heldLists()) })
+	mux.HandleFunc("POST /lists/check", func(w http.ResponseWriter, r *http.Request) { c.answer(w, c.g.checkLists()) })
+	mux.HandleFunc("POST /lists/import", c.importLists)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { s.Close() })

@@ -25,6 +25,8 @@ var (
 	ErrProvince = errors.New("province has no status role")
 	// ErrRole: no such role.
 	ErrRole = errors.New("unknown role")
+	// ErrMoved: something was published while the folder was read; try again.
+	ErrMoved = errors.New("something was published meanwhile")
 	// ErrList: a list whose bytes and description do not fit together.
 	ErrList = errors.New("malformed status list")
 )
