@@ -93,7 +93,7 @@ func ExportDir(repoDir string, regions []string, dir string) (Exported, error) {
 			}
 			return os.Remove(path)
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return out, err
 		}
 	}
