@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"greengate/pass/statuslist"
 )
 
 // The parts that this test binary plays when it is started by itself.
@@ -20,8 +22,8 @@ const (
 	childPath = "STORE_TEST_PATH"
 )
 
-// Lists of the killed process: some small, and one large enough to be staged
-// in two transactions.
+// Lists of the killed process: some small, one large enough to be staged in two
+// transactions, and one that comes as deltas.
 const (
 	killedLists = 4
 	killedSize  = 30000
@@ -82,7 +84,7 @@ func installForEver(path string) error {
 					return err
 				}
 			}
-			err := errors.Join(tx.PutList(large, nil), tx.SetMetadata("snapshot", fmt.Append(nil, sequence)))
+			err := errors.Join(patch(tx, db, patched, sequence, killedSize), tx.PutList(large, nil), tx.SetMetadata("snapshot", fmt.Append(nil, sequence)))
 			fmt.Println("committing", sequence)
 			return err
 		})
@@ -91,6 +93,29 @@ func installForEver(path string) error {
 		}
 		fmt.Println("installed", sequence)
 	}
+}
+
+// patch brings the next generation of a list in as a delta to what is held, or
+// whole where nothing is.
+func patch(tx *Tx, db *DB, n int, sequence uint64, size int) error {
+	info, raw := made(n, sequence, size)
+	held := db.Bits(info.URI)
+	if held == nil {
+		return tx.PutList(info, raw)
+	}
+	from, err := statuslist.FromRaw(held, 2)
+	if err != nil {
+		return err
+	}
+	to, err := statuslist.FromRaw(raw, 2)
+	if err != nil {
+		return err
+	}
+	delta, err := statuslist.Diff(from, to)
+	if err != nil {
+		return err
+	}
+	return tx.PatchList(info, delta)
 }
 
 // killed kills an install at a random point, and says what the next start finds.
@@ -141,7 +166,7 @@ func killed(t testing.TB, path string) (problem error) {
 		return err
 	case sequence < reported:
 		return fmt.Errorf("sequence %d was reported, %d is there", reported, sequence)
-	case sequence > 0 && generations(t, db) != killedLists+1:
+	case sequence > 0 && generations(t, db) != killedLists+2:
 		return fmt.Errorf("%d generations are left", generations(t, db))
 	}
 	return nil
@@ -158,7 +183,7 @@ func oneGeneration(db *DB) (uint64, error) {
 	if len(lists) == 0 {
 		return 0, nil
 	}
-	if len(lists) != killedLists+1 {
+	if len(lists) != killedLists+2 {
 		return 0, fmt.Errorf("%d lists", len(lists))
 	}
 	for _, l := range lists {

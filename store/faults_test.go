@@ -31,7 +31,7 @@ func putGeneration(db *DB, sequence uint64) error {
 				return err
 			}
 		}
-		return errors.Join(tx.PutList(large, raw), tx.SetMetadata("snapshot", fmt.Append(nil, sequence)))
+		return errors.Join(patch(tx, db, patched, sequence, killedSize), tx.PutList(large, raw), tx.SetMetadata("snapshot", fmt.Append(nil, sequence)))
 	})
 }
 

@@ -81,11 +81,23 @@ var day = time.Date(2020, 2, 17, 8, 0, 0, 0, time.UTC)
 
 func uri(n int) string { return fmt.Sprintf("https://lists.example.org/33/3301/%d", n) }
 
+// patched is the first number of the lists that come as deltas.
+const patched = 100
+
 // made makes a list whose bytes follow from its number and sequence.
 func made(n int, sequence uint64, size int) (statuslist.Info, []byte) {
 	raw := make([]byte, size)
-	r := rand.NewChaCha8([32]byte{byte(n), byte(sequence), byte(sequence >> 8)})
-	_, _ = r.Read(raw) // never fails
+	if n >= patched {
+		// Its generations differ in a few bytes.
+		r := rand.NewChaCha8([32]byte{byte(n)})
+		_, _ = r.Read(raw) // never fails
+		for i := range sequence % 50 {
+			raw[int(i*7+sequence)%size] ^= byte(sequence)
+		}
+	} else {
+		r := rand.NewChaCha8([32]byte{byte(n), byte(sequence), byte(sequence >> 8)})
+		_, _ = r.Read(raw) // never fails
+	}
 	return statuslist.Info{URI: uri(n), Sequence: sequence, Issued: day.Add(time.Duration(sequence) * time.Minute),
 		Expires: day.Add(1000 * time.Hour), Bits: 2, Size: int64(size), SHA256: sha256.Sum256(raw)}, raw
 }

@@ -161,5 +161,12 @@ func (g *Gate) downloadFigures(s metrics.Sheet) {
 	s.Counter("greengate_download_unchanged_runs_total", "Polls that found nothing new since the start.", n.Unchanged)
 	s.Counter("greengate_download_fetched_bytes_total", "Bytes fetched since the start.", n.Fetched)
 	s.Counter("greengate_download_installed_total", "Keys, policies, maps, roots and lists installed since the start.", n.Installed)
+	for _, way := range []struct {
+		name string
+		n    uint64
+	}{{"delta", n.Deltas}, {"snapshot", n.Snapshots}, {"signature", n.Renewed}} {
+		s.Counter("greengate_download_lists_total", "Lists brought in since the start: as a delta, as a whole snapshot, or as a new signature of what is held.", way.n, metrics.Label{Name: "as", Value: way.name})
+	}
+	s.Counter("greengate_download_evicted_total", "Lists that nobody configured and that made room for others since the start.", n.Evicted)
 	s.Counter("greengate_download_dropped_total", "Lists dropped since the start because the authority no longer publishes them.", n.Dropped)
 }

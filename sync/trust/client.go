@@ -130,6 +130,9 @@ type Totals struct {
 	Fetched uint64
 	// Installed and Dropped count keys, policies, maps, roots and lists.
 	Installed, Dropped uint64
+	// Deltas, Snapshots and Renewed count how lists came in, as in a Report;
+	// Evicted those that made room.
+	Deltas, Snapshots, Renewed, Evicted uint64
 }
 
 // add counts one run.
@@ -144,6 +147,10 @@ func (t *Totals) add(r Report, err error) {
 	t.Fetched += uint64(max(r.Fetched, 0))
 	t.Installed += uint64(len(r.Installed))
 	t.Dropped += uint64(len(r.Dropped))
+	t.Deltas += uint64(r.Deltas)
+	t.Snapshots += uint64(r.Snapshots)
+	t.Renewed += uint64(r.Renewed)
+	t.Evicted += uint64(len(r.Evicted))
 }
 
 // New returns a client. It fails where a Root cannot be trusted by itself.
