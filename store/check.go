@@ -1,10 +1,8 @@
 package store
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"maps"
-	"runtime/debug"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -17,7 +15,7 @@ func (db *DB) Check() (checked int, problems []error) {
 	for _, uri := range slices.Sorted(maps.Keys(db.view.Load().lists)) {
 		// A transaction for each list: a long one would keep the pages of all
 		// that is replaced meanwhile, and the file would grow.
-		held, err := db.checkList(uri)
+		held, err := db.checkHeld(uri)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("list %s: %w", uri, err))
 		}
@@ -28,32 +26,30 @@ func (db *DB) Check() (checked int, problems []error) {
 	return checked, problems
 }
 
-// checkList checks one list, if it is still held.
-func (db *DB) checkList(uri string) (held bool, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			held, err = true, fmt.Errorf("%w: %v", ErrDamaged, p)
-		}
-	}()
-	err = db.bolt.View(func(tx *bolt.Tx) error {
-		stored := tx.Bucket(listsBucket).Get([]byte(uri))
-		if stored == nil {
+// checkHeld checks one list, if it is still held.
+func (db *DB) checkHeld(uri string) (held bool, err error) {
+	b := db.reading.Load()
+	if b == nil {
+		return true, ErrClosed
+	}
+	var wrong error
+	err = bounded(db.limit(MaxListBytes), func() error {
+		return b.View(func(tx *bolt.Tx) error {
+			stored := tx.Bucket(listsBucket).Get([]byte(uri))
+			if stored == nil {
+				return nil
+			}
+			held = true
+			p, info, err := decodePointer(uri, stored)
+			if err == nil {
+				_, _, err = readList(tx, p, info)
+			}
+			wrong = err
 			return nil
-		}
-		held = true
-		p, info, err := decodePointer(uri, stored)
-		if err != nil {
-			return err
-		}
-		raw, err := readGeneration(tx, p.Generation, info.Size)
-		if err != nil {
-			return err
-		}
-		if sha256.Sum256(raw) != info.SHA256 {
-			return ErrDigest
-		}
-		return nil
+		})
 	})
-	return held, err
+	if err != nil {
+		return true, err
+	}
+	return held, wrong
 }
