@@ -74,7 +74,7 @@ func arrowAllowed(from, to string) bool {
 	}
 	// The encodings under pass/ know nothing of what is built with them.
 	switch from {
-	case "greengate/pass/base45", "greengate/pass/cose", "greengate/pass/statuslist":
+	case "greengate/pass/base45", "greengate/pass/cose", "greengate/pass/hashlist", "greengate/pass/statuslist":
 		return to == "greengate/pass/cose" || to == "greengate/pass/base45"
 	}
 	return true
