@@ -22,12 +22,13 @@ type instant struct {
 	seq     uint64
 }
 
-func (i *instant) Policy() gate.Policy                 { return i.policy }
-func (i *instant) Lookup(pass.StatusRef) gate.Listing  { return i.listing }
-func (i *instant) Risk(string) gate.RiskLevel          { return gate.RiskLow }
-func (i *instant) Append(gate.Record) (uint64, error)  { i.seq++; return i.seq, nil }
-func (i *instant) Apply(gate.Outputs) error            { return nil }
-func (i *instant) Now() (time.Time, gate.ClockQuality) { return time.Now(), gate.ClockNetwork }
+func (i *instant) Policy() gate.Policy                       { return i.policy }
+func (i *instant) Lookup(pass.StatusRef) gate.Listing        { return i.listing }
+func (i *instant) Revoked(pass.RevocationID) gate.Revocation { return gate.Revocation{} }
+func (i *instant) Risk(string) gate.RiskLevel                { return gate.RiskLow }
+func (i *instant) Append(gate.Record) (uint64, error)        { i.seq++; return i.seq, nil }
+func (i *instant) Apply(gate.Outputs) error                  { return nil }
+func (i *instant) Now() (time.Time, gate.ClockQuality)       { return time.Now(), gate.ClockNetwork }
 
 // BenchmarkScanToOutputs measures from the last byte of a static code to the
 // outputs applied, with a real reader and a journal that answers at once. Its

@@ -33,6 +33,9 @@ type Facts struct {
 	Replayed bool
 	// Listing is the code's entry in its status list.
 	Listing Listing
+	// Revocations are what the hash lists say of a foreign code, one for each
+	// of Credential.Revocation.
+	Revocations []Revocation
 	// Risk of the holder's county on the map.
 	Risk RiskLevel
 	// LastSeen is when this person last turned the turnstile inwards without

@@ -22,7 +22,7 @@ func (p Policy) Judge(f Facts) Decision {
 		return d
 	}
 	var notices []Reason
-	d, final := p.judgeListing(f.Listing, f.Credential.Issued, f.Now, &notices)
+	d, final := p.judgeLists(f, &notices)
 	if !final {
 		d, final = p.judgePerson(f)
 	}
@@ -127,6 +127,58 @@ func structural(err error) Reason {
 		return ""
 	}
 	return Fault
+}
+
+// judgeLists judges what the lists say of the health code. A foreign code has
+// no status list, only lists of what was revoked.
+func (p Policy) judgeLists(f Facts, notices *[]Reason) (Decision, bool) {
+	c := f.Credential
+	if len(c.Revocation) > 0 {
+		if d, final := p.judgeRevocations(f, notices); final {
+			return d, true
+		}
+		if c.Status == (pass.StatusRef{}) {
+			return Decision{}, false
+		}
+	}
+	return p.judgeListing(f.Listing, c.Issued, f.Now, notices)
+}
+
+// judgeRevocations judges a foreign code's identifiers. One that is listed
+// voids the code, however old that list and whatever is missing beside it;
+// that none is listed is worth something only where every list is held.
+func (p Policy) judgeRevocations(f Facts, notices *[]Reason) (Decision, bool) {
+	if revoked(f.Revocations, f.Credential) {
+		return refuse(VoidCode)
+	}
+	if len(f.Revocations) != len(f.Credential.Revocation) {
+		return refuse(Fault)
+	}
+	oldest := Fresh
+	for _, r := range f.Revocations {
+		switch p.Freshness(Listing{Found: r.Found, Confirmed: r.Confirmed}, f.Now) {
+		case ListMissing:
+			return hold(ListsMissing)
+		case TooOld:
+			oldest = TooOld
+		case Stale:
+			oldest = max(oldest, Stale)
+		}
+	}
+	switch oldest {
+	case TooOld:
+		return hold(ListsTooOld)
+	case Stale:
+		addNotice(notices, ListsStale)
+	}
+	return Decision{}, false
+}
+
+// revoked says whether any of the identifiers is listed for a code of this age.
+func revoked(said []Revocation, c *pass.Credential) bool {
+	return slices.ContainsFunc(said, func(r Revocation) bool {
+		return r.Found && r.Revoked && (r.Before.IsZero() || c.Issued.Before(r.Before))
+	})
 }
 
 // judgeListing judges a code's entry in its list, of the code and the permit alike.

@@ -42,6 +42,35 @@ func withPermit(f *Facts) {
 	f.PermitListing = f.Listing
 }
 
+// foreign is a code that is in no status list, with two identifiers that are
+// in no list of what was revoked; and then what change makes of it.
+func foreign(change func(*Facts)) func(*Facts) {
+	return func(f *Facts) {
+		f.Credential.Kind, f.Credential.HolderKey, f.Credential.Proof = pass.KindStatic, nil, pass.Proof{}
+		f.Credential.Status, f.Listing = pass.StatusRef{}, Listing{}
+		f.Credential.Revocation = []pass.RevocationID{{Scheme: "eu", Hash: [16]byte{1}}, {Scheme: "eu", Hash: [16]byte{2}}}
+		f.Revocations = make([]Revocation, 2)
+		for i := range f.Revocations {
+			f.Revocations[i] = Revocation{Found: true, Sequence: 1, Issued: f.Now.Add(-24 * time.Hour), Confirmed: f.Now.Add(-time.Minute)}
+		}
+		if change != nil {
+			change(f)
+		}
+	}
+}
+
+// both is a code that is in a status list too.
+func both(change func(*Facts)) func(*Facts) {
+	return func(f *Facts) {
+		status, listing := f.Credential.Status, f.Listing
+		foreign(nil)(f)
+		f.Credential.Status, f.Listing = status, listing
+		if change != nil {
+			change(f)
+		}
+	}
+}
+
 func wrapped(err error) error { return fmt.Errorf("code of 9 bytes: %w", err) }
 
 func reading(m MilliCelsius) Reading { return Reading{Object: m, Adjusted: m, Ambient: 22000} }
@@ -117,6 +146,31 @@ var judgeRows = []judgeRow{
 	{name: "yellow", facts: func(f *Facts) { f.Listing.Status = Yellow }, verdict: Hold, reason: YellowCode},
 	{name: "colour unknown", facts: func(f *Facts) { f.Listing.Status = StatusUnknown }, reason: Fault},
 	{name: "colour out of range", facts: func(f *Facts) { f.Listing.Status = 77 }, reason: Fault},
+
+	{name: "foreign", facts: foreign(nil), verdict: Admit, reason: Valid},
+	{name: "foreign, newer than its lists, which name only what was revoked", facts: foreign(func(f *Facts) { f.Credential.Issued = f.Now.Add(-time.Second) }), verdict: Admit, reason: Valid},
+	{name: "foreign, revoked", facts: foreign(func(f *Facts) { f.Revocations[1].Revoked = true }), reason: VoidCode},
+	{name: "foreign, revoked for what was issued before a later time", facts: foreign(func(f *Facts) {
+		f.Revocations[1].Revoked, f.Revocations[1].Before = true, f.Credential.Issued.Add(1)
+	}), reason: VoidCode},
+	{name: "foreign, revoked for what was issued before this very time", facts: foreign(func(f *Facts) {
+		f.Revocations[1].Revoked, f.Revocations[1].Before = true, f.Credential.Issued
+	}), verdict: Admit, reason: Valid},
+	{name: "foreign, one of its lists missing", facts: foreign(func(f *Facts) { f.Revocations[0] = Revocation{} }), verdict: Hold, reason: ListsMissing},
+	{name: "foreign, revoked, another of its lists missing", facts: foreign(func(f *Facts) { f.Revocations[0], f.Revocations[1].Revoked = Revocation{}, true }), reason: VoidCode},
+	{name: "foreign, revoked in a list that is not held", facts: foreign(func(f *Facts) { f.Revocations[0] = Revocation{Revoked: true} }), verdict: Hold, reason: ListsMissing},
+	{name: "foreign, lists stale", facts: foreign(func(f *Facts) { f.Revocations[0].Confirmed = f.Now.Add(-24 * time.Hour) }), verdict: Admit, reason: Valid, notices: []Reason{ListsStale}},
+	{name: "foreign, one list too old, one stale", facts: foreign(func(f *Facts) {
+		f.Revocations[0].Confirmed, f.Revocations[1].Confirmed = f.Now.Add(-48*time.Hour), f.Now.Add(-24*time.Hour)
+	}), verdict: Hold, reason: ListsTooOld},
+	{name: "foreign, revoked, lists too old", facts: foreign(func(f *Facts) {
+		f.Revocations[0].Confirmed, f.Revocations[0].Revoked = f.Now.Add(-48*time.Hour), true
+	}), reason: VoidCode},
+	{name: "foreign, never asked about", facts: foreign(func(f *Facts) { f.Revocations = nil }), reason: Fault},
+	{name: "foreign, and nothing to revoke it by", facts: foreign(func(f *Facts) { f.Credential.Revocation, f.Revocations = nil, nil }), verdict: Hold, reason: ListsMissing},
+	{name: "in a status list and in hash lists, green", facts: both(nil), verdict: Admit, reason: Valid},
+	{name: "in a status list and in hash lists, red", facts: both(func(f *Facts) { f.Listing.Status = Red }), reason: RedCode},
+	{name: "in a status list and in hash lists, revoked", facts: both(func(f *Facts) { f.Revocations[0].Revoked = true }), reason: VoidCode},
 
 	{name: "high-risk region", facts: func(f *Facts) { f.Risk = RiskHigher }, verdict: Hold, reason: RiskHighRegion},
 	{name: "medium-risk region", facts: func(f *Facts) { f.Risk = RiskMedium }, verdict: Admit, reason: RiskMediumRegion, notices: []Reason{RiskMediumRegion}},

@@ -100,6 +100,61 @@ var stories = []struct {
 			 8s    outcome    turned`,
 	},
 	{
+		name: "foreign codes: not revoked, revoked, a list that is not held",
+		setup: func(r *gatetest.Rig) {
+			r.Foreign("anna", 3)
+			c := r.Foreign("bert", 3)
+			r.Authority.Revoke(c.Revocation[2].Hash, gate.Revocation{Found: true, Revoked: true, Sequence: 4})
+			c = r.Foreign("cleo", 3)
+			r.Authority.Revoke(c.Revocation[0].Hash, gate.Revocation{})
+		},
+		play: func(t *testing.T, r *gatetest.Rig) {
+			for i, who := range []string{"anna", "bert", "cleo"} {
+				r.At(time.Duration(10*i+2) * s)
+				r.Scan(who)
+			}
+			r.At(24 * s)
+		},
+		want: `
+			  2s  scan       anna
+			  2s  journal    valid
+			  2s  turnstile  released
+			  2s  light      green
+			  7s  turnstile  locked
+			  7s  light      blue
+			  8s  outcome    not-turned
+			 12s  scan       bert
+			 12s  journal    void
+			 12s  light      red slow
+			 15s  light      blue
+			 22s  scan       cleo
+			 22s  journal    list-missing
+			 22s  light      amber slow`,
+	},
+	{
+		name: "a guard admits a foreign code that is revoked by then",
+		setup: func(r *gatetest.Rig) {
+			c := r.Foreign("cleo", 1)
+			r.Authority.Revoke(c.Revocation[0].Hash, gate.Revocation{})
+		},
+		play: func(t *testing.T, r *gatetest.Rig) {
+			r.At(2 * s)
+			r.Scan("cleo")
+			r.At(9 * s)
+			c, _ := r.Opener.Open([]byte("cleo"), time.Time{})
+			r.Authority.Revoke(c.Revocation[0].Hash, gate.Revocation{Found: true, Revoked: true, Sequence: 1})
+			noErr(t, r.Guard(gate.GuardAdmit, gate.CallConfirmed))
+			r.At(13 * s)
+		},
+		want: `
+			 2s  scan     cleo
+			 2s  journal  list-missing
+			 2s  light    amber slow
+			 9s  journal  void
+			 9s  light    red slow
+			12s  light    blue`,
+	},
+	{
 		name:  "without a contact nobody knows",
 		setup: func(r *gatetest.Rig) { r.Config.PassageContact = false },
 		play: func(t *testing.T, r *gatetest.Rig) {

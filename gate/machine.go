@@ -560,7 +560,7 @@ func (m *machine) judge(p *passage) {
 	f := Facts{
 		Now: m.at.wall, Clock: m.at.clock, Direction: p.direction,
 		Credential: p.credential, OpenErr: p.openErr,
-		Listing: p.look.listing, Risk: p.look.risk,
+		Listing: p.look.listing, Revocations: p.look.revocations, Risk: p.look.risk,
 		PermitScanned: p.permitScanned, Permit: p.permit, PermitErr: p.permitErr, PermitListing: p.look.permitListing,
 		Zone: m.cfg.Zone, Readings: p.readings,
 	}

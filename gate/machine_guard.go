@@ -90,10 +90,10 @@ func checkAct(a GuardAct) error {
 // guardLooked goes on with a guard's admission unless the code is red by now.
 func (m *machine) guardLooked(p *passage) {
 	var r Reason
-	switch p.look.listing.Status {
-	case Void:
+	switch s := p.look.listing.Status; {
+	case s == Void, p.credential != nil && revoked(p.look.revocations, p.credential):
 		r = VoidCode
-	case Red:
+	case s == Red:
 		if !p.look.policy.RedOverride {
 			r = RedCode
 		}

@@ -66,6 +66,7 @@ func (p *passage) colour() Status {
 type look struct {
 	policy        Policy
 	listing       Listing
+	revocations   []Revocation
 	permitListing Listing
 	risk          RiskLevel
 }
@@ -75,6 +76,9 @@ func lookUp(a Authority, code, permit *pass.Credential) look {
 	l := look{policy: a.Policy()}
 	if code != nil {
 		l.listing = a.Lookup(code.Status)
+		for _, id := range code.Revocation {
+			l.revocations = append(l.revocations, a.Revoked(id))
+		}
 		l.risk = a.Risk(code.Region)
 	}
 	if permit != nil {

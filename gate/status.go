@@ -73,6 +73,23 @@ type Listing struct {
 	Confirmed time.Time
 }
 
+// Revocation is what a hash list says of one identifier of a foreign code.
+type Revocation struct {
+	// Found is whether the list is held; without it nothing below is set.
+	Found bool
+	// Revoked is whether the identifier is in the list. Before is the time
+	// before which a code must have been issued to be meant; zero means all.
+	Revoked bool
+	Before  time.Time
+	// Sequence of the list's generation.
+	Sequence uint64
+	// Issued is when this generation was made. A code issued later is none the
+	// less answered for: such a list names only what was revoked.
+	Issued time.Time
+	// Confirmed is as in Listing.
+	Confirmed time.Time
+}
+
 // Freshness grades the age of a list.
 type Freshness uint8
 
@@ -194,13 +211,16 @@ func (q ClockQuality) String() string {
 	return "unset"
 }
 
-// Authority is what the lane asks about a code that opened. Answers come from
-// memory, within microseconds; it must be safe for concurrent use.
+// Authority is what the lane asks about a code that opened, in a worker with a
+// deadline. Answers come within microseconds, and but for Revoked from memory;
+// it must be safe for concurrent use.
 type Authority interface {
 	// Policy in force.
 	Policy() Policy
 	// Lookup finds a code's entry in its status list.
 	Lookup(pass.StatusRef) Listing
+	// Revoked finds an identifier in the hash list of its scheme and key.
+	Revoked(pass.RevocationID) Revocation
 	// Risk returns the map's colour for a county, six digits of GB/T 2260.
 	Risk(region string) RiskLevel
 }

@@ -44,6 +44,17 @@ type StatusRef struct {
 	Index uint64
 }
 
+// RevocationID is what a foreign code may be revoked by: an entry of the hash
+// list of its scheme and issuer key (package hashlist makes the hashes).
+type RevocationID struct {
+	// Scheme of the list, as "eu" or "shc".
+	Scheme string
+	// KeyID is the identifier of the issuer's key that verified the code.
+	KeyID []byte
+	// Hash is the first 128 bits of a SHA-256.
+	Hash [16]byte
+}
+
 // Credential is a code whose issuer's signature verified.
 type Credential struct {
 	// Format that opened it, as "JKM1".
@@ -56,6 +67,9 @@ type Credential struct {
 	Issued, Expires time.Time
 	// Status is the entry of the status list that holds its colour.
 	Status StatusRef
+	// Revocation are the identifiers under which a foreign code may be listed
+	// as revoked; nil for codes whose status list says it all.
+	Revocation []RevocationID
 	// Name is the masked name that may be shown, as "王*明". Never logged.
 	Name string
 	// Region is the county the holder belongs to, six digits of GB/T 2260.

@@ -41,6 +41,8 @@ func TestMain(m *testing.M) {
 		err = openOnce(path)
 	case "replace":
 		err = replaceOnce(path)
+	case "hashes":
+		err = hashesForEver(path)
 	default:
 		err = fmt.Errorf("part %q", part)
 	}

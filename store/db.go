@@ -15,12 +15,17 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"greengate/pass/hashlist"
 )
 
 // Defaults.
 const (
 	// DefaultMaxBytes is the most bytes of all lists together: 268 million codes.
 	DefaultMaxBytes = 64 << 20
+	// DefaultMaxHashBytes is the most bytes of all revocation lists: 12 million
+	// hashes; a quarter of that where addresses have 32 bits.
+	DefaultMaxHashBytes = 192 << 20
 	// lockWait is how long another process is waited for: the one before this
 	// may be on its way out.
 	lockWait = time.Second
@@ -37,8 +42,12 @@ type Options struct {
 	// DefaultMaxBytes if 0. They are in memory once and in the file up to
 	// three times.
 	MaxBytes int64
+	// MaxHashBytes is the most bytes that all revocation lists of foreign codes
+	// may have together, DefaultMaxHashBytes if 0. They are in the file twice
+	// while they are replaced, and in memory not at all.
+	MaxHashBytes int64
 	// MapBytes is the address space reserved for the file, four times MaxBytes
-	// if 0, and less where addresses have 32 bits. It costs no memory; a file
+	// and twice MaxHashBytes if 0, and less where addresses have 32 bits. It costs no memory; a file
 	// that outgrows it stalls readers of the file, not lookups.
 	MapBytes int
 	// Log hears of trouble that is handled here; nil for none.
@@ -53,6 +62,8 @@ type DB struct {
 	log      *slog.Logger
 	most     int64
 	mapBytes int
+	// mostHashes is the most bytes of all revocation lists.
+	mostHashes int64
 	patience time.Duration
 	lock     io.Closer
 	// inner: this is the file that a damaged one is replaced by.
@@ -75,6 +86,8 @@ type DB struct {
 	healed time.Time
 	began  int              // the file's last transaction when this change began
 	staged map[string]*list // by URI
+	// stagedHashes are the revocation lists that are written and not put.
+	stagedHashes map[hashlist.ID]*stagedHashes
 }
 
 // Open opens the file at path, and makes it if there is none. Its directory
@@ -84,7 +97,8 @@ type DB struct {
 // it, and a new one is begun; [DB.SetAside] tells. A single list that is
 // damaged is dropped. Errors wrap [ErrLocked] or [ErrSchema], or are the disk's.
 func Open(path string, o Options) (*DB, error) {
-	db := &DB{path: path, log: o.Log, most: o.MaxBytes, mapBytes: o.MapBytes, patience: o.patience, staged: map[string]*list{}}
+	db := &DB{path: path, log: o.Log, most: o.MaxBytes, mapBytes: o.MapBytes, patience: o.patience, staged: map[string]*list{},
+		mostHashes: o.MaxHashBytes, stagedHashes: map[hashlist.ID]*stagedHashes{}}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}
@@ -94,8 +108,14 @@ func Open(path string, o Options) (*DB, error) {
 	if db.most == 0 {
 		db.most = DefaultMaxBytes
 	}
+	if db.mostHashes == 0 {
+		db.mostHashes = DefaultMaxHashBytes
+		if !is64 {
+			db.mostHashes /= 4
+		}
+	}
 	if db.mapBytes == 0 {
-		db.mapBytes = int(min(4*db.most, 1<<31-1))
+		db.mapBytes = int(min(4*db.most+2*db.mostHashes, 1<<31-1))
 	}
 	if !is64 {
 		db.mapBytes = min(db.mapBytes, maxFile32)

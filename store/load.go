@@ -14,6 +14,7 @@ import (
 
 	"greengate/gate"
 	"greengate/pass"
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -37,7 +38,7 @@ func (db *DB) load() error {
 			return diskError(err)
 		}
 	}
-	v := &view{policy: gate.DefaultPolicy(), lists: map[string]*list{}}
+	v := &view{policy: gate.DefaultPolicy(), lists: map[string]*list{}, hashes: map[hashlist.ID]*hashList{}}
 	var bad []string // lists
 	var strays []uint64
 	err := db.bolt.View(func(tx *bolt.Tx) (err error) {
@@ -79,6 +80,9 @@ func (db *DB) load() error {
 			db.log.Warn("stray generations not removed", "error", err)
 			db.unsure = err
 		}
+	}
+	if err := db.loadHashes(v); err != nil {
+		return err
 	}
 	db.view.Store(v)
 	return nil

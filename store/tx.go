@@ -15,6 +15,7 @@ import (
 
 	"greengate/gate"
 	"greengate/pass"
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -32,7 +33,11 @@ type Tx struct {
 	dirty bool
 	// used are the staged lists that were taken.
 	used []string
-	done bool
+	// usedHashes are the staged revocation lists that were taken, staleHashes
+	// the generations of hashes that nothing points to any more.
+	usedHashes  []hashlist.ID
+	staleHashes []uint64
+	done        bool
 }
 
 // Install calls f with a transaction. When f returns nil, all that it did is
@@ -76,6 +81,7 @@ func (db *DB) Install(f func(*Tx) error) (err error) {
 	for _, uri := range tx.used {
 		delete(db.staged, uri)
 	}
+	db.committedHashes(tx)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"greengate/gate"
 	"greengate/pass"
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -34,6 +35,7 @@ type view struct {
 	keys       pass.KeyMap
 	keyVersion uint64
 	lists      map[string]*list
+	hashes     map[hashlist.ID]*hashList
 	bytes      int64 // of all lists
 	floor      time.Time
 	// signed are the bytes that were signed, for a file that is begun anew;
@@ -43,7 +45,7 @@ type view struct {
 
 func (v *view) clone() *view {
 	c := *v
-	c.lists = maps.Clone(v.lists)
+	c.lists, c.hashes = maps.Clone(v.lists), maps.Clone(v.hashes)
 	return &c
 }
 

@@ -95,6 +95,7 @@ type Authority struct {
 	mu       sync.Mutex
 	policy   gate.Policy
 	listings map[pass.StatusRef]gate.Listing
+	hashes   map[[16]byte]gate.Revocation
 	risks    map[string]gate.RiskLevel
 }
 
@@ -136,6 +137,23 @@ func (a *Authority) Lookup(ref pass.StatusRef) gate.Listing {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.listings[ref]
+}
+
+// Revoke sets what the hash lists say of an identifier of a foreign code.
+func (a *Authority) Revoke(hash [16]byte, r gate.Revocation) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.hashes == nil {
+		a.hashes = make(map[[16]byte]gate.Revocation)
+	}
+	a.hashes[hash] = r
+}
+
+// Revoked returns what Revoke set; without it the list is not held.
+func (a *Authority) Revoked(id pass.RevocationID) gate.Revocation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.hashes[id.Hash]
 }
 
 // SetRisk colours a county.

@@ -3,6 +3,7 @@ package gatetest
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand"
@@ -79,6 +80,19 @@ func (r *Rig) Person(name string, colour gate.Status) *pass.Credential {
 		Found: true, InBounds: true, Status: colour, Sequence: 7,
 		Issued: Morning.Add(-time.Hour), Confirmed: Morning.Add(-time.Minute),
 	})
+	return c
+}
+
+// Foreign adds somebody with a foreign code of a format that revokes by hash:
+// no status list, and identifiers of which none is listed.
+func (r *Rig) Foreign(raw string, identifiers int) *pass.Credential {
+	c := r.Person(raw, gate.Green)
+	c.Format, c.Status = "test-foreign", pass.StatusRef{}
+	for i := range identifiers {
+		id := pass.RevocationID{Scheme: "eu", KeyID: c.KeyID, Hash: [16]byte(fmt.Appendf(nil, "%-14.14s%02d", raw, i))}
+		c.Revocation = append(c.Revocation, id)
+		r.Authority.Revoke(id.Hash, gate.Revocation{Found: true, Sequence: 3, Issued: Morning.Add(-time.Hour), Confirmed: Morning.Add(-time.Minute)})
+	}
 	return c
 }
 
