@@ -34,9 +34,9 @@ const (
 	// MaxHashLists is the most revocation lists held: the EU has some 500
 	// issuer keys, and a large one is 16 or 256 lists.
 	MaxHashLists = 16384
-	// maxOverlays is the most changes that lie over a list: each is one more
+	// maxHashOverlays is the most changes that lie over a list: each is one more
 	// place to look.
-	maxOverlays = 8
+	maxHashOverlays = 8
 	// mergeAbove is the part of a list, as one in so many, above which its
 	// overlays are merged with it: what is written then is eight times what changed.
 	mergeAbove = 8
@@ -99,7 +99,7 @@ func decodeHashPointer(name string, stored []byte) (*hashList, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: pointer of list %s: %w", ErrDamaged, name, err)
 	}
-	if d.String() != name || len(p.Over) > maxOverlays {
+	if d.String() != name || len(p.Over) > maxHashOverlays {
 		return nil, fmt.Errorf("%w: pointer of list %s", ErrDamaged, name)
 	}
 	return &hashList{info: d.Info, base: p.Base, over: p.Over, damaged: new(atomic.Bool)}, nil
@@ -341,7 +341,7 @@ func (db *DB) StageHashDelta(info hashlist.Info, changes []hashlist.Change) erro
 	// What is small is joined with what is twice as large at most, so that
 	// there are few to look in and each record is rewritten few times.
 	join := 0
-	for sum := int64(len(changes)); join < len(over) && (over[join].Records <= 2*sum || len(over)-join >= maxOverlays); join++ {
+	for sum := int64(len(changes)); join < len(over) && (over[join].Records <= 2*sum || len(over)-join >= maxHashOverlays); join++ {
 		sum += over[join].Records
 	}
 	rewrite := held.base.Records <= mergeFloor || records > held.base.Records/mergeAbove
@@ -633,7 +633,7 @@ func (db *DB) loadHashes(v *view) error {
 		c := blocks.Cursor()
 		n := 0
 		for k, _ := c.First(); k != nil; k, _ = c.Next() {
-			if n++; n > 2*(maxOverlays+1)*MaxHashLists {
+			if n++; n > 2*(maxHashOverlays+1)*MaxHashLists {
 				return fmt.Errorf("%w: too many generations of revocation lists", ErrDamaged)
 			}
 			if len(k) != 8 {

@@ -219,7 +219,7 @@ func TestHashDeltas(t *testing.T) {
 				}
 			}
 			wantHashes(t, db, id, 40, r)
-			if most < 2 || most > maxOverlays || rewritten < 1 || rewritten > 10 {
+			if most < 2 || most > maxHashOverlays || rewritten < 1 || rewritten > 10 {
 				t.Errorf("up to %d overlays and %d times rewritten", most, rewritten)
 			}
 		})
@@ -240,7 +240,7 @@ func TestManySmallHashDeltas(t *testing.T) {
 		r.add(id, 100+i, max(1, 1000>>i))
 		info, l = r.list(id, 2+i)
 		putHashDelta(t, db, info, hashlist.Diff(before, l))
-		if n := len(db.view.Load().hashes[id].over); n > maxOverlays {
+		if n := len(db.view.Load().hashes[id].over); n > maxHashOverlays {
 			t.Fatalf("%d overlays", n)
 		}
 	}
