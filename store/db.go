@@ -64,8 +64,8 @@ type DB struct {
 	mapBytes int
 	// mostHashes is the most bytes of all revocation lists.
 	mostHashes int64
-	patience time.Duration
-	lock     io.Closer
+	patience   time.Duration
+	lock       io.Closer
 	// inner: this is the file that a damaged one is replaced by.
 	inner bool
 
@@ -226,7 +226,7 @@ func (db *DB) attempt() error {
 		}
 		return err
 	}
-	db.bolt, db.unsure, db.staged = s.bolt, s.unsure, s.staged
+	db.bolt, db.unsure, db.staged, db.stagedHashes = s.bolt, s.unsure, s.staged, s.stagedHashes
 	db.reading.Store(s.bolt)
 	db.view.Store(s.view.Load())
 	return nil
@@ -234,7 +234,8 @@ func (db *DB) attempt() error {
 
 // sibling returns a store with the bounds of this one that is not open yet.
 func (db *DB) sibling(path string) *DB {
-	return &DB{path: path, log: db.log, most: db.most, mapBytes: db.mapBytes, patience: db.patience, staged: map[string]*list{}}
+	return &DB{path: path, log: db.log, most: db.most, mapBytes: db.mapBytes, patience: db.patience, staged: map[string]*list{},
+		mostHashes: db.mostHashes, stagedHashes: map[hashlist.ID]*stagedHashes{}}
 }
 
 // read is what attempt does.

@@ -244,27 +244,34 @@ func newTable(tx *bolt.Tx) (uint64, error) {
 	return n, err
 }
 
-// removeTables removes generations that nothing points to. What stays for an
-// error of the disk goes at the next start. The caller holds mu.
+// deleteTables removes generations; what is not there is no error.
+func deleteTables(tx *bolt.Tx, generations []uint64) error {
+	all := tx.Bucket(hashBlocksBucket)
+	for _, g := range generations {
+		if all == nil || all.Bucket(number(g)) == nil {
+			continue
+		}
+		if err := all.DeleteBucket(number(g)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeTables removes generations that nothing points to. Whatever goes wrong
+// with that is put right before the next change. The caller holds mu.
 func (db *DB) removeTables(generations []uint64) {
 	if len(generations) == 0 || db.broken != nil {
 		return
 	}
 	err := db.guard(func() error {
-		return db.bolt.Update(func(tx *bolt.Tx) error {
-			all := tx.Bucket(hashBlocksBucket)
-			for _, g := range generations {
-				if all == nil || all.Bucket(number(g)) == nil {
-					continue
-				}
-				if err := all.DeleteBucket(number(g)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		return db.bolt.Update(func(tx *bolt.Tx) error { return deleteTables(tx, generations) })
 	})
-	if err != nil {
-		db.log.Warn("old generations of revocation lists are left until the next start", "error", err)
+	if err == nil {
+		return
+	}
+	db.log.Warn("old generations of revocation lists are left", "error", err)
+	if db.broken == nil {
+		db.unsure = err
 	}
 }

@@ -86,7 +86,7 @@ func (db *DB) heal() (err error) {
 		return err
 	}
 	old, hung := db.bolt, db.hung
-	db.bolt, db.broken, db.hung, db.unsure, db.staged = n.bolt, nil, false, nil, map[string]*list{}
+	db.bolt, db.broken, db.hung, db.unsure, db.staged, db.stagedHashes = n.bolt, nil, false, nil, map[string]*list{}, n.stagedHashes
 	db.view.Store(n.view.Load())
 	db.reading.Store(n.bolt)
 	db.suspect.Store(nil)
@@ -115,7 +115,8 @@ func syncDir(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// restore fills a new file with what a view holds.
+// restore fills a new file with what a view holds. Revocation lists are not in
+// memory: they are fetched anew, and count as not held until then.
 func (db *DB) restore(v *view) error {
 	err := db.Install(func(tx *Tx) error {
 		if raw := v.signed.keys; raw != nil {

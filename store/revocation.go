@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -151,10 +150,10 @@ func (db *DB) Revoked(id pass.RevocationID) (r gate.Revocation) {
 			return r
 		}
 		now := db.view.Load().hashList(id)
-		if now == l && !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-			l.lose(db, err)
-		}
 		if now == l {
+			if !errors.Is(err, ErrClosed) {
+				l.lose(db, err)
+			}
 			return r
 		}
 		l = now
@@ -194,16 +193,29 @@ func (db *DB) findHash(l *hashList, h hashlist.Hash) (e hashlist.Entry, found bo
 	return e, found, err
 }
 
-// readHashes reads the file. A panic of bbolt's, or a mapped page that cannot
-// be read, is ErrDamaged.
-func (db *DB) readHashes(f func(tx *bolt.Tx) error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
-		}
-	}()
-	return db.bolt.View(f)
+// readHashes reads the file, and returns what f does. Where the file itself is
+// damaged, the next Install begins another.
+func (db *DB) readHashes(f func(tx *bolt.Tx) error) error {
+	b := db.reading.Load()
+	if b == nil {
+		return ErrClosed
+	}
+	var found error
+	err := bounded(db.limit(2*hashlist.MaxFile), func() error {
+		return b.View(func(tx *bolt.Tx) error {
+			found = f(tx)
+			return nil
+		})
+	})
+	switch {
+	case err == nil:
+		return found
+	case errors.Is(err, ErrDamaged) && b == db.reading.Load():
+		db.suspect.Store(&err)
+	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
+		return ErrClosed
+	}
+	return err
 }
 
 // changeOf reads a record of an overlay.
@@ -286,14 +298,14 @@ func (db *DB) StageHashes(info hashlist.Info, file []byte) error {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.stageHashes(info, l.Entries())
+	if err := db.readyForHashes(info); err != nil {
+		return err
+	}
+	return db.mend(db.stageHashes(info, l.Entries()))
 }
 
 // stageHashes writes entries that are known to be the signed ones. The caller holds mu.
 func (db *DB) stageHashes(info hashlist.Info, entries []byte) error {
-	if err := db.readyForHashes(info); err != nil {
-		return err
-	}
 	base, err := db.writeTable(entries, info.Scheme.Width())
 	if err != nil {
 		return fmt.Errorf("stage list %s: %w", info, err)
@@ -305,7 +317,7 @@ func (db *DB) stageHashes(info hashlist.Info, entries []byte) error {
 // readyForHashes makes room for a staged list.
 func (db *DB) readyForHashes(info hashlist.Info) error {
 	if err := db.usable(); err != nil {
-		return err
+		return fmt.Errorf("stage list %s: %w", info, err)
 	}
 	if err := db.roomForHashes(info); err != nil {
 		return err
@@ -321,7 +333,7 @@ func (db *DB) readyForHashes(info hashlist.Info) error {
 // generation: what changed is written over it, and the bytes of the list that
 // this makes are compared with what was signed. Where the changes have grown
 // to an eighth of the list, all of it is written anew.
-func (db *DB) StageHashDelta(info hashlist.Info, changes []hashlist.Change) error {
+func (db *DB) StageHashDelta(info hashlist.Info, changes []hashlist.Change) (err error) {
 	if err := info.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -330,6 +342,7 @@ func (db *DB) StageHashDelta(info hashlist.Info, changes []hashlist.Change) erro
 	if err := db.readyForHashes(info); err != nil {
 		return err
 	}
+	defer func() { err = db.mend(err) }()
 	held := db.view.Load().hashes[info.ID]
 	if held == nil || held.damaged.Load() {
 		return fmt.Errorf("%w: list %s is not held", ErrInvalid, info)
@@ -347,7 +360,7 @@ func (db *DB) StageHashDelta(info hashlist.Info, changes []hashlist.Change) erro
 	rewrite := held.base.Records <= mergeFloor || records > held.base.Records/mergeAbove
 	all := changes
 	var file []byte
-	err := db.readHashes(func(tx *bolt.Tx) error {
+	err = db.readHashes(func(tx *bolt.Tx) error {
 		for i, t := range over {
 			older, err := t.changes(tx)
 			if err != nil {
@@ -648,20 +661,26 @@ func (db *DB) loadHashes(v *view) error {
 	if err != nil {
 		return err
 	}
-	if len(bad) > 0 {
-		if err := db.bolt.Update(func(tx *bolt.Tx) error {
-			for _, name := range bad {
-				if err := deleteHashes(tx, name); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			return fmt.Errorf("remove damaged revocation lists: %w", unlessDisk(err))
-		}
+	if len(bad)+len(strays) == 0 {
+		return nil
 	}
-	db.removeTables(strays)
-	return db.broken
+	err = db.bolt.Update(func(tx *bolt.Tx) error {
+		for _, name := range bad {
+			if err := deleteHashes(tx, name); err != nil {
+				return err
+			}
+		}
+		return deleteTables(tx, strays)
+	})
+	if err != nil {
+		if err = unlessDisk(err); errors.Is(err, ErrDamaged) {
+			return fmt.Errorf("remove stray revocation lists: %w", err)
+		}
+		// A full disk does not keep the lists that are whole from answering.
+		db.log.Warn("stray revocation lists not removed", "error", err)
+		db.unsure = err
+	}
+	return nil
 }
 
 func loadHashList(tx *bolt.Tx, name string, stored []byte) (*hashList, error) {
