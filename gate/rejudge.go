@@ -21,6 +21,7 @@ const (
 	// WhyRecord: the record does not have the facts; a gate of an older version wrote it.
 	WhyRecord Why = "record-without-facts"
 	// WhyNotReproduced: under the policy of the time the facts of the record do not lead to what it says.
+	// So it is with foreign codes: what their hash lists said is not recorded.
 	WhyNotReproduced Why = "not-reproduced"
 	// WhyPermit: the permit that was shown did not come to be judged.
 	WhyPermit Why = "permit-not-judged"

@@ -123,8 +123,9 @@ func TestRejudge(t *testing.T) {
 
 // unknowable are the rows on which the record does not say enough under every policy.
 func (row judgeRow) unknowable(f Facts) bool {
-	// A permit that was shown without being asked for: no lane takes one.
-	return f.PermitScanned && f.Zone == ""
+	// A permit that was shown without being asked for: no lane takes one. And
+	// what the hash lists of a foreign code said is not recorded.
+	return f.PermitScanned && f.Zone == "" || len(f.Revocations) > 0
 }
 
 // TestRejudgeAtRandom compares with facts that nobody thought of: either the

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"greengate/pass/hashlist"
 )
 
 // Config is gate.toml: what is local to this device. Policy and limits come
@@ -73,6 +75,9 @@ type LaneConfig struct {
 type ListsConfig struct {
 	// Hold names provinces (two digits of GB/T 2260) and prefectures (four digits).
 	Hold []string `toml:"hold"`
+	// Foreign names the schemes of foreign codes whose revocation lists are held:
+	// "eu", "shc".
+	Foreign []string `toml:"foreign"`
 	// PollEvery is the pause between two looks at the hub.
 	PollEvery Duration `toml:"poll_every"`
 	// CapMiB bounds the store's file.
@@ -352,6 +357,11 @@ func (c *Config) check(name string) Problems {
 	for i, r := range c.Lists.Hold {
 		if !regionPrefix.MatchString(r) {
 			say(fmt.Sprintf("lists.hold[%d]", i), `GB/T 2260 digits: "33" a province, "3301" a prefecture`, "%q is not a region", r)
+		}
+	}
+	for i, s := range c.Lists.Foreign {
+		if !hashlist.Scheme(s).Valid() {
+			say(fmt.Sprintf("lists.foreign[%d]", i), `"eu" and "shc" revoke by hash`, "%q is no such scheme", s)
 		}
 	}
 	if c.Web.Listen != "" {

@@ -42,6 +42,7 @@ func TestParseConfigSaysWhatIsWrong(t *testing.T) {
 		{"no port", minimal + "[web]\nlisten = \"127.0.0.1:99999\"\n", `"99999" is no port`, "65535"},
 		{"no unit", minimal + "[lane]\nhold_for = 60\n", "lane.hold_for: 60 has no unit", `"60s"`},
 		{"half a certificate", minimal + "[web]\nlisten = \"127.0.0.1:80\"\nkey = \"x\"\n", "one without the others", ""},
+		{"foreign scheme", minimal + "[lists]\nforeign = [\"nzcp\"]\n", "no such scheme", "shc"},
 		{"region", minimal + "[lists]\nhold = [\"Hangzhou\"]\n", "not a region", "GB/T 2260"},
 		{"a relay on a pin that pulls up", minimal + "[gpio]\nentry_relay = \"GPIO3\"\n", "gate.toml: gpio: ", "\nhint: "},
 		{"max_on", minimal + "[lane]\nrelease_for = \"20s\"\n[gpio]\nentry_relay = \"GPIO17\"\nmode = \"level\"\n", "ends a release", ""},

@@ -28,7 +28,7 @@ func (g *Gate) synchronise() error {
 	}
 	if g.trust, err = trust.New(trust.Config{
 		Root: g.id.TUFRoot, Fetcher: fetcher, Store: trusted{g.db, g.clock.Floor}, Clock: g.clock,
-		Regions: g.cfg.Lists.Hold, Every: time.Duration(g.cfg.Lists.PollEvery), Log: g.log,
+		Regions: g.cfg.Lists.Hold, Foreign: g.cfg.Lists.Foreign, Every: time.Duration(g.cfg.Lists.PollEvery), Log: g.log,
 	}); err != nil {
 		return err
 	}

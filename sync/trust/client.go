@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"greengate/gate"
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -38,6 +39,9 @@ type Config struct {
 	Clock Clock
 	// Regions whose lists are held: prefixes of GB/T 2260, as "33" or "330106".
 	Regions []string
+	// Foreign are the schemes of foreign codes whose revocation lists are held,
+	// of hashlist.Schemes.
+	Foreign []string
 	// Every is the time between two polls; 60 s by default. Each is up to a
 	// tenth longer or shorter, so that gates do not ask in step.
 	Every time.Duration
@@ -88,6 +92,9 @@ type Client struct {
 	current []string
 	// failed are the lists that were fetched and could not be used.
 	failed map[string]failedList
+	// currentHashes and failedHashes are the same for the hash lists of foreign codes.
+	currentHashes []hashlist.ID
+	failedHashes  map[hashlist.ID]failedHashes
 
 	mu sync.Mutex
 	// yield cuts the run from the server short that began last; imports is how
@@ -163,7 +170,12 @@ func New(c Config) (*Client, error) {
 			return nil, fmt.Errorf("region %q: want 2 to 6 digits of GB/T 2260", r)
 		}
 	}
-	c.Regions = slices.Clone(c.Regions)
+	for _, s := range c.Foreign {
+		if !hashlist.Scheme(s).Valid() {
+			return nil, fmt.Errorf("foreign scheme %.20q: want any of %s", s, hashlist.Schemes())
+		}
+	}
+	c.Regions, c.Foreign = slices.Clone(c.Regions), slices.Clone(c.Foreign)
 	c.Limits = c.Limits.withDefaults()
 	if c.Every == 0 {
 		c.Every = defaultEvery
@@ -171,7 +183,7 @@ func New(c Config) (*Client, error) {
 	if _, err := newWorkflow(c.Fetcher, c.Limits, c.Root, time.Time{}); err != nil {
 		return nil, err
 	}
-	return &Client{config: c, kick: make(chan struct{}, 1), failed: map[string]failedList{},
+	return &Client{config: c, kick: make(chan struct{}, 1), failed: map[string]failedList{}, failedHashes: map[hashlist.ID]failedHashes{},
 		wanted: map[string]bool{}, absent: map[string]time.Time{}}, nil
 }
 

@@ -506,7 +506,7 @@ func TestEachPathHasOneRole(t *testing.T) {
 	}
 	for path, owner := range map[string]string{
 		"keys/keys.json": "keys", "policy/policy.json": "policy", "map/map.json": "policy",
-		"release/gated-arm64": "release", "revocation/EU.hrl": "revocation",
+		"release/gated-arm64": "release", "revocation/eu/0c4b15512be91401/3f.ghl": "revocation", "revocation/EU.hrl": "",
 		"status/33/0.tsl": "status-33", "status/330106/7.tsl": "status-33", "status/4401/0.tsl": "status-44",
 		"release/a/b": "", "release": "", "keys/other.json": "", "status/3301/00.tsl": "", "status/3301/0.txt": "", "x": "",
 	} {

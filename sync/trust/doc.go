@@ -23,6 +23,7 @@
 //
 //	keys       keys/keys.json
 //	policy     policy/policy.json, map/map.json
+//	revocation revocation/SCHEME/KID/PART.ghl, of which a gate holds the schemes that it is configured for
 //	status-33  status/33*/NUMBER.tsl, whose signed URI ends in the same REGION/NUMBER
 //	release    release/NAME; gates fetch none of it yet
 //

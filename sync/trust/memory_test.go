@@ -16,6 +16,7 @@ import (
 
 	"greengate/gate"
 	"greengate/pass"
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -32,6 +33,7 @@ type heldList struct {
 type content struct {
 	metadata map[string][]byte
 	lists    map[string]heldList
+	hashes   map[hashlist.ID]heldHashes
 	keys     []pass.Key
 	version  uint64
 	policy   gate.Policy
@@ -40,7 +42,7 @@ type content struct {
 }
 
 func (c content) clone() content {
-	c.metadata, c.lists = maps.Clone(c.metadata), maps.Clone(c.lists)
+	c.metadata, c.lists, c.hashes = maps.Clone(c.metadata), maps.Clone(c.lists), maps.Clone(c.hashes)
 	return c
 }
 
@@ -61,14 +63,19 @@ type memory struct {
 	used map[string]bool
 	// staged lists, by URI.
 	staged map[string][]byte
+	// stagedHashes are the hash lists that wait to be put, refuseHashes one
+	// that there is no room for.
+	stagedHashes map[hashlist.ID]heldHashes
+	refuseHashes hashlist.ID
 }
 
 func newMemory(t testing.TB) *memory {
-	return &memory{t: t, content: content{metadata: map[string][]byte{}, lists: map[string]heldList{}}}
+	return &memory{t: t, content: content{metadata: map[string][]byte{}, lists: map[string]heldList{}, hashes: map[hashlist.ID]heldHashes{}},
+		stagedHashes: map[hashlist.ID]heldHashes{}}
 }
 
 func (m *memory) Install(f func(Tx) error) error {
-	tx := &memoryTx{content: m.content.clone(), refuse: m.refuse, staged: m.staged}
+	tx := &memoryTx{content: m.content.clone(), refuse: m.refuse, staged: m.staged, stagedHashes: m.stagedHashes}
 	if err := f(tx); err != nil {
 		return err
 	}
@@ -182,6 +189,8 @@ type memoryTx struct {
 	refuse string
 	writes int
 	staged map[string][]byte
+
+	stagedHashes map[hashlist.ID]heldHashes
 }
 
 func (x *memoryTx) SetMetadata(role string, raw []byte) error {
@@ -312,6 +321,8 @@ func (f *files) read(path string) ([]byte, error) {
 
 // device is a gate's client with its store, its clock and its way to the authority.
 type device struct {
+	// foreign are the schemes whose hash lists are held.
+	foreign []string
 	*Client
 	t      testing.TB
 	a      *authority
@@ -341,7 +352,7 @@ func (d *device) boot(regions ...string) {
 	if !d.store.floor.IsZero() {
 		d.clock.Floor(d.store.floor)
 	}
-	c, err := New(Config{Root: d.a.firstRoot(), Fetcher: d.fetcher, Store: d.store, Clock: d.clock, Regions: regions, Limits: d.limits,
+	c, err := New(Config{Root: d.a.firstRoot(), Fetcher: d.fetcher, Store: d.store, Clock: d.clock, Regions: regions, Foreign: d.foreign, Limits: d.limits,
 		Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		d.t.Fatal(err)

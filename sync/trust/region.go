@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -33,7 +34,10 @@ func owns(role, path string) bool {
 		return path == keysPath
 	case policyRole:
 		return path == policyPath || path == mapPath
-	case releaseRole, "revocation":
+	case revocationRole:
+		_, err := hashlist.ParsePath(path)
+		return err == nil
+	case releaseRole:
 		return strings.HasPrefix(path, role+"/") && strings.Count(path, "/") == 1
 	}
 	province, status := strings.CutPrefix(role, statusPrefix)

@@ -12,6 +12,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"greengate/gate"
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -38,6 +39,8 @@ type run struct {
 	fresh []string
 	// fetched are the lists whose files this run fetched.
 	fetched []statuslist.Info
+
+	foreign foreignHashes
 
 	// queue holds what the next transaction does, in order.
 	queue []op
@@ -124,13 +127,14 @@ func (c *Client) run(ctx context.Context, r *run) (Report, error) {
 			c.latest = raw
 		}
 		if !r.report.Unchanged {
-			c.current = r.current
+			c.current, c.currentHashes = r.current, r.foreign.current
 		}
 		err = r.report.err()
 	}
 	// After an import that failed too, the next run looks at everything.
 	c.complete = err == nil
 	r.noteFailed()
+	r.noteFailedHashes()
 	yielded := errors.Is(context.Cause(ctx), errYield)
 
 	c.mu.Lock()
@@ -197,7 +201,7 @@ func (r *run) do(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("timestamp: %w", err)
 	}
 	// No list is accepted on this path, so the chain of roots may wait.
-	if !r.imported && r.complete && len(r.wants) == 0 && now.Sub(r.rootsAt) < rootsEvery && !now.Before(r.rootsAt) {
+	if !r.imported && r.complete && len(r.wants) == 0 && r.hashesHeld() && now.Sub(r.rootsAt) < rootsEvery && !now.Before(r.rootsAt) {
 		if done, err := r.quiet(newest, fetched); done {
 			return err
 		}
@@ -260,6 +264,10 @@ func (r *run) do(ctx context.Context, now time.Time) error {
 	}
 	for _, info := range store.Lists() {
 		r.held[info.URI] = info
+	}
+	r.foreign.held = map[hashlist.ID]hashlist.Info{}
+	for _, info := range store.HashLists() {
+		r.foreign.held[info.ID] = info
 	}
 	return r.deliver(ctx, targets, newer)
 }
@@ -384,6 +392,9 @@ func (r *run) quiet(newest, fetched []byte) (done bool, err error) {
 				return err
 			}
 		}
+		if err := tx.ConfirmHashes(r.currentHashes, r.issued); err != nil {
+			return err
+		}
 		return tx.Confirm(r.Client.current, r.issued)
 	})
 }
@@ -416,6 +427,12 @@ func parseTargets(raw []byte) (md *metadata.Metadata[metadata.TargetsType]) {
 func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.TargetsType], newer bool) error {
 	roles := []string{keysRole, policyRole}
 	roles = append(roles, r.statusRoles()...)
+	if err := r.forgetHashes(); err != nil {
+		return err
+	}
+	if len(r.config.Foreign) > 0 {
+		roles = append(roles, revocationRole)
+	}
 	// While the keys of a role have changed and its lists are not all in, the
 	// old targets stay stored: they are how the next run knows that lower
 	// sequences are to be taken from the new keys.
@@ -449,6 +466,8 @@ func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.T
 			err = r.keys(ctx, targets, md, stored)
 		case policyRole:
 			err = r.policy(ctx, targets, md, stored)
+		case revocationRole:
+			err = r.hashes(ctx, targets, md, stored)
 		default:
 			err = r.lists(ctx, targets, role, md, stored)
 		}
@@ -469,6 +488,9 @@ func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.T
 				return err
 			}
 		}
+	}
+	if err := r.confirmHashes(newer); err != nil {
+		return err
 	}
 	if len(r.fresh) > 0 || newer && len(r.current) > 0 {
 		// What is confirmed is read at the commit: a list that the store

@@ -5,6 +5,7 @@ import (
 
 	"greengate/gate"
 	"greengate/pass"
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -27,6 +28,13 @@ type Tx interface {
 	// Confirm says that the authority called what is held of these lists
 	// current at this signed time; the age of a list counts from it.
 	Confirm(uris []string, issued time.Time) error
+	// PutHashes makes a hash list that was staged answer, or describes the held
+	// one anew where its bytes are the same.
+	PutHashes(info hashlist.Info) error
+	// DropHashes forgets a hash list; one that is not held is no error.
+	DropHashes(id hashlist.ID) error
+	// ConfirmHashes is Confirm for hash lists.
+	ConfirmHashes(ids []hashlist.ID, issued time.Time) error
 	// SetPolicy replaces the policy in force.
 	SetPolicy(p gate.Policy, raw []byte) error
 	// SetMap replaces the map.
@@ -52,6 +60,13 @@ type Store interface {
 	Recent(uri string) bool
 	// Room says whether a list of info's size fits beside those held.
 	Room(info statuslist.Info) bool
+	// HashLists describes the hash lists of foreign codes that are held.
+	HashLists() []hashlist.Info
+	// StageHashes writes a hash list ahead of the transaction that puts it.
+	StageHashes(info hashlist.Info, file []byte) error
+	// StageHashDelta does so with what changed since the held generation; what
+	// comes of it must be what info describes.
+	StageHashDelta(info hashlist.Info, changes []hashlist.Change) error
 	// Policy in force, for how old lists may get.
 	Policy() gate.Policy
 }

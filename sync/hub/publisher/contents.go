@@ -8,6 +8,7 @@ import (
 
 	"greengate/gate"
 	"greengate/pass"
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -28,6 +29,9 @@ type Contents struct {
 	// Lists to publish: those whose bytes are as before cost nothing, those
 	// not named stay.
 	Lists []List
+	// Revocations of foreign codes to publish, each with all of its entries:
+	// those that are as before cost nothing, those not named stay.
+	Revocations []HashList
 	// Drop names lists by URI that are to go.
 	Drop []string
 }
@@ -55,6 +59,8 @@ type Version struct {
 	// Lists are the status lists that were written or got another life, as
 	// they were signed.
 	Lists []statuslist.Info
+	// Revocations are the same for the hash lists of foreign codes.
+	Revocations []hashlist.Info
 }
 
 // Paths of the targets that are not status lists.

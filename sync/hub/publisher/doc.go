@@ -15,6 +15,7 @@
 //	         ├─ keys       keys/keys.json                     offline, 2 of 2
 //	         ├─ policy     policy/policy.json, map/map.json   offline, 2 of 2
 //	         ├─ release    release/*: software for gates      offline, 2 of 2
+//	         ├─ revocation revocation/*/*/*.ghl               online
 //	         └─ status-33  status/33*/*.tsl                   online, one a province
 //
 // # Files
@@ -25,6 +26,8 @@
 //	targets/keys/SHA256.keys.json         issuer and enterprise keys (pass.MarshalKeySet)
 //	targets/policy/SHA256.policy.json     gate.Policy
 //	targets/map/SHA256.map.json           gate.RiskMap
+//	targets/revocation/eu/KID/SHA256.all.ghl   what is revoked of an issuer key, or of a part of its hashes
+//	targets/revocation/eu/KID/SHA256.all.17.ghd   what changed since sequence 17
 //	targets/status/3301/SHA256.0.tsl      status list 0 of region 3301, CBOR with zlib inside
 //
 // Every file but timestamp.json is written once under a name of its own, with

@@ -27,6 +27,8 @@ var (
 	ErrRole = errors.New("unknown role")
 	// ErrMoved: something was published while the folder was read; try again.
 	ErrMoved = errors.New("something was published meanwhile")
+	// ErrHashList: a revocation list that no gate would take.
+	ErrHashList = errors.New("malformed revocation list")
 	// ErrList: a list whose bytes and description do not fit together.
 	ErrList = errors.New("malformed status list")
 )

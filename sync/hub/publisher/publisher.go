@@ -136,7 +136,7 @@ func Init(keysDir, repoDir string, o Options) (*Publisher, error) {
 		}
 	}
 	r.targets[metadata.TARGETS].Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
-	roles := []string{keysRole, policyRole, releaseRole}
+	roles := []string{keysRole, policyRole, releaseRole, revocationRole}
 	for _, v := range o.Provinces {
 		roles = append(roles, statusPrefix+v)
 	}
@@ -205,6 +205,8 @@ func pathsOf(role string) []string {
 		return []string{policyPath, mapPath}
 	case releaseRole:
 		return []string{"release/*"}
+	case revocationRole:
+		return revocationPaths
 	}
 	return []string{"status/" + role[len(statusPrefix):] + "*/*.tsl"}
 }
@@ -340,6 +342,10 @@ func (p *Publisher) Publish(ctx context.Context, c Contents) (Version, error) {
 		maps.Copy(files, deltas)
 		lists = append(lists, d.Info)
 	}
+	revocations, err := p.revocations(ctx, r, c.Revocations, now, put, files, sign)
+	if err != nil {
+		return Version{}, err
+	}
 	if err := ctx.Err(); err != nil {
 		return Version{}, err
 	}
@@ -348,6 +354,7 @@ func (p *Publisher) Publish(ctx context.Context, c Contents) (Version, error) {
 		return Version{}, err
 	}
 	v.Lists = append(lists, v.Lists...)
+	v.Revocations = append(revocations, v.Revocations...)
 	return v, nil
 }
 
@@ -557,6 +564,10 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 	if err != nil {
 		return Version{}, err
 	}
+	renewedHashes, err := p.renewHashLists(r, sign, now)
+	if err != nil {
+		return Version{}, err
+	}
 
 	type file struct {
 		path string
@@ -622,7 +633,7 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 		Roles:     map[string]int64{},
 		Issued:    now,
 		Signed:    signed,
-		Lists:     renewed,
+		Lists:     renewed, Revocations: renewedHashes,
 	}
 	for role, md := range r.targets {
 		if role != metadata.TARGETS {

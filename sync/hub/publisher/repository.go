@@ -225,6 +225,9 @@ func (r *repository) sweep(dir string, keep int64) error {
 	wanted := map[string]bool{timestampPath(dir): true}
 	want := func(role string, version int64, md *metadata.Metadata[metadata.TargetsType]) {
 		wanted[metadataPath(dir, role, version)] = true
+		for _, path := range r.hashDeltaPaths(dir, md) {
+			wanted[path] = true
+		}
 		for name, t := range md.Signed.Targets {
 			wanted[targetPath(dir, name, t)] = true
 			if !strings.HasPrefix(role, statusPrefix) || t.Custom == nil {
