@@ -498,11 +498,11 @@ func TestFastForwardRecovery(t *testing.T) {
 func TestEachPathHasOneRole(t *testing.T) {
 	a := newAuthority(t, "33", "44")
 	for _, role := range []string{"release", "revocation"} {
-		a.delegate(role, "*", "*/*", "*/*/*")
+		a.delegate(role, "*", "*/*", "*/*/*", "*/*/*/*")
 	}
 	targets := a.targets["targets"]
 	for i := range targets.Signed.Delegations.Roles {
-		targets.Signed.Delegations.Roles[i].Paths = []string{"*", "*/*", "*/*/*"}
+		targets.Signed.Delegations.Roles[i].Paths = []string{"*", "*/*", "*/*/*", "*/*/*/*"}
 	}
 	for path, owner := range map[string]string{
 		"keys/keys.json": "keys", "policy/policy.json": "policy", "map/map.json": "policy",
