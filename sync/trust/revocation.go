@@ -211,15 +211,11 @@ func (r *run) staged(info hashlist.Info) error {
 	for _, i := range r.foreign.staged {
 		size += i.Size()
 	}
-	if size < maxStagedBytes && len(r.foreign.staged) < maxStaged {
+	if size < r.config.Limits.Batch && len(r.foreign.staged) < maxStaged {
 		return nil
 	}
 	return r.putHashes()
 }
-
-// maxStagedBytes is how many bytes wait for a transaction at most, as a crash
-// costs to fetch them again.
-const maxStagedBytes = 4 << 20
 
 // maxStaged is how many lists wait for a transaction at most: so many a crash
 // costs to fetch again.
