@@ -238,7 +238,7 @@ func (d *desk) signContents(ctx context.Context) (v publisher.Version, err error
 
 // publish is `gatehub publish`.
 func publish(f *flag.FlagSet) action {
-	offline := f.String("offline", "", "sign keys, policy and map with the offline keys in this `folder`, a stick's")
+	offline := f.String("offline", "", "sign issuer keys and policy with the offline keys in this `folder`, a stick's")
 	out := f.String("out", "", "then make this `folder` hold the lists as plain files for a web server; what it has already is not written again")
 	return func(ctx context.Context, c call) error {
 		if *offline != "" {

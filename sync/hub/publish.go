@@ -223,10 +223,10 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 	v, err := h.publisher.Publish(ctx, c)
 	waiting := ""
 	if errors.Is(err, publisher.ErrOfflineKeys) {
-		// A colour must not wait for somebody to fetch the offline keys: what
+		// A colour, of a code or a county, must not wait for somebody to fetch the offline keys: what
 		// needs them stays as it was, and is tried again with each publish.
 		waiting = err.Error()
-		c.Keys, c.Policy, c.Map = nil, gate.Policy{}, gate.RiskMap{}
+		c.Keys, c.Policy = nil, gate.Policy{}
 		v, err = h.publisher.Publish(ctx, c)
 	}
 	if err != nil {
@@ -236,7 +236,7 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 		h.last.mu.Lock()
 		h.last.keys, h.last.policy = h.last.keys || keys || !ever, h.last.policy || policy || !ever
 		h.last.mu.Unlock()
-		h.log.Error("keys, policy or map wait for the offline keys; colours were published", "err", waiting)
+		h.log.Error("keys or policy wait for the offline keys; colours and map were published", "err", waiting)
 	}
 	out := Published{Issued: v.Issued, Timestamp: v.Timestamp, Waiting: waiting}
 	due, err := h.publisher.Expiring(c.Issued)

@@ -508,6 +508,7 @@ var attacks = []attack{
 	{endless, "a policy that does not end", func(now, _ *authority) func(string) ([]byte, error) {
 		x := now.fork()
 		x.policy(2)
+		x.mapped = false // the map is honest, and would go in
 		x.publish("policy")
 		*now = *x.fork()
 		return endlessly(func(p string) bool { return strings.HasSuffix(p, ".policy.json") && strings.HasPrefix(p, "targets/") })(now, nil)
@@ -690,6 +691,7 @@ var attacks = []attack{
 	{wrongSoftware, "the key list as the policy", func(now, _ *authority) func(string) ([]byte, error) {
 		x := now.fork()
 		x.policy(2)
+		x.mapped = false // the map is honest, and would go in
 		x.publish("policy")
 		policy := x.targets["policy"].Signed.Targets["policy/policy.json"].Hashes["sha256"].String()
 		keys := x.targets["keys"].Signed.Targets["keys/keys.json"].Hashes["sha256"].String()

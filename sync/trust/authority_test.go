@@ -38,6 +38,7 @@ type authority struct {
 	infos     map[string]statuslist.Info
 	raws      map[string][]byte
 	since     map[string][]byte // deltas from the first generation
+	mapped    bool              // the map changed since the last publish
 	seed      uint64
 	// private keys of the signers.
 	private map[signature.Signer]ed25519.PrivateKey
@@ -60,7 +61,8 @@ func newAuthority(t testing.TB, provinces ...string) *authority {
 	a.targets["targets"] = top
 	top.Signed.Version = 0
 	a.delegate("keys", "keys/keys.json")
-	a.delegate("policy", "policy/policy.json", "map/map.json")
+	a.delegate("policy", "policy/policy.json")
+	a.delegate("map", "map/map.json")
 	for _, p := range provinces {
 		a.delegate("status-"+p, "status/"+p+"*/*.tsl")
 	}
@@ -213,7 +215,8 @@ func (a *authority) policy(version uint64) {
 	m := gate.RiskMap{Version: version, Day: "2020-02-17", Counties: map[string]gate.RiskLevel{"330106": gate.RiskLow}}
 	data, err = m.Marshal()
 	a.must(err)
-	a.target("policy", "map/map.json", data, nil)
+	a.target("map", "map/map.json", data, nil)
+	a.mapped = true
 }
 
 // publish signs the roles that changed, the snapshot and the timestamp, 20 s
@@ -221,6 +224,10 @@ func (a *authority) policy(version uint64) {
 func (a *authority) publish(changed ...string) {
 	a.t.Helper()
 	a.now = a.now.Add(20 * time.Second)
+	if a.mapped && !slices.Contains(changed, "map") {
+		changed = append(slices.Clone(changed), "map")
+	}
+	a.mapped = false
 	for _, role := range changed {
 		a.signRole(role)
 	}

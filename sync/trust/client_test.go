@@ -505,12 +505,12 @@ func TestEachPathHasOneRole(t *testing.T) {
 		targets.Signed.Delegations.Roles[i].Paths = []string{"*", "*/*", "*/*/*", "*/*/*/*"}
 	}
 	for path, owner := range map[string]string{
-		"keys/keys.json": "keys", "policy/policy.json": "policy", "map/map.json": "policy",
+		"keys/keys.json": "keys", "policy/policy.json": "policy", "map/map.json": "map",
 		"release/gated-arm64": "release", "revocation/eu/0c4b15512be91401/3f.ghl": "revocation", "revocation/EU.hrl": "",
 		"status/33/0.tsl": "status-33", "status/330106/7.tsl": "status-33", "status/4401/0.tsl": "status-44",
 		"release/a/b": "", "release": "", "keys/other.json": "", "status/3301/00.tsl": "", "status/3301/0.txt": "", "x": "",
 	} {
-		for _, role := range []string{"keys", "policy", "release", "revocation", "status-33", "status-44"} {
+		for _, role := range []string{"keys", "policy", "map", "release", "revocation", "status-33", "status-44"} {
 			err := may(targets, role, path)
 			if role == owner && err != nil || role != owner && !errors.Is(err, ErrDelegation) {
 				t.Errorf("%s for %s: %v", path, role, err)

@@ -73,34 +73,42 @@ func (r *run) keys(ctx context.Context, targets, md described, stored []byte) er
 	return r.enqueue(op{role: keysRole, do: func(tx Tx) error { return tx.SetMetadata(keysRole, raw) }})
 }
 
-// policy brings policy and map in, both or neither.
+// policy brings the policy in.
 func (r *run) policy(ctx context.Context, targets, md described, stored []byte) error {
 	raw := r.raw[policyRole]
 	if bytes.Equal(raw, stored) {
 		return nil
 	}
-	before := parseTargets(stored)
-	policy, policyData, err := parsed(ctx, r, targets, policyRole, policyPath, md, before, gate.MaxPolicy, gate.ParsePolicy)
+	policy, data, err := parsed(ctx, r, targets, policyRole, policyPath, md, parseTargets(stored), gate.MaxPolicy, gate.ParsePolicy)
 	if err != nil {
 		return err
 	}
-	riskMap, mapData, err := parsed(ctx, r, targets, policyRole, mapPath, md, before, gate.MaxRiskMap, gate.ParseRiskMap)
-	if err != nil {
-		return err
-	}
-	if policyData != nil {
-		err := r.enqueue(op{role: policyRole, what: "policy", do: func(tx Tx) error { return tx.SetPolicy(policy, policyData) }})
-		if err != nil {
-			return err
-		}
-	}
-	if mapData != nil {
-		err := r.enqueue(op{role: policyRole, what: "map", do: func(tx Tx) error { return tx.SetMap(riskMap, mapData) }})
+	if data != nil {
+		err := r.enqueue(op{role: policyRole, what: "policy", do: func(tx Tx) error { return tx.SetPolicy(policy, data) }})
 		if err != nil {
 			return err
 		}
 	}
 	return r.enqueue(op{role: policyRole, do: func(tx Tx) error { return tx.SetMetadata(policyRole, raw) }})
+}
+
+// riskMap brings the map in.
+func (r *run) riskMap(ctx context.Context, targets, md described, stored []byte) error {
+	raw := r.raw[mapRole]
+	if bytes.Equal(raw, stored) {
+		return nil
+	}
+	riskMap, data, err := parsed(ctx, r, targets, mapRole, mapPath, md, parseTargets(stored), gate.MaxRiskMap, gate.ParseRiskMap)
+	if err != nil {
+		return err
+	}
+	if data != nil {
+		err := r.enqueue(op{role: mapRole, what: "map", do: func(tx Tx) error { return tx.SetMap(riskMap, data) }})
+		if err != nil {
+			return err
+		}
+	}
+	return r.enqueue(op{role: mapRole, do: func(tx Tx) error { return tx.SetMetadata(mapRole, raw) }})
 }
 
 // statusRoles returns the status roles of the provinces whose lists are held,

@@ -22,13 +22,22 @@
 // # What a role may deliver
 //
 //	keys       keys/keys.json
-//	policy     policy/policy.json, map/map.json
+//	policy     policy/policy.json
+//	map        map/map.json
 //	revocation revocation/SCHEME/KID/PART.ghl, of which a gate holds the schemes that it is configured for
 //	status-33  status/33*/NUMBER.tsl, whose signed URI ends in the same REGION/NUMBER
 //	release    release/NAME; gates fetch none of it yet
 //
 // Targets delegates these paths, and the client holds to them whatever targets
-// says. So a stolen online key recolours its own province and nothing else.
+// says. So a stolen online key recolours its own province, or the map, and
+// nothing else.
+//
+// # How a list comes in
+//
+// By a delta from what is held, where the signed description names one that is
+// shorter than the list; else whole. What comes of a delta must have the signed
+// digest, or the list is fetched whole in the same run. Lists go to the store in
+// transactions of up to 4 MiB. Those that nobody configured make room for others.
 //
 // # What does not come
 //

@@ -48,7 +48,7 @@ func TestTotals(t *testing.T) {
 		t.Fatalf("got %v, want ErrUnavailable", err)
 	}
 	third := d.Status().Report
-	want := Totals{Runs: 3, Failed: 1, Unchanged: 1, Fetched: uint64(first.Fetched + second.Fetched + third.Fetched), Installed: uint64(len(first.Installed))}
+	want := Totals{Runs: 3, Failed: 1, Unchanged: 1, Fetched: uint64(first.Fetched + second.Fetched + third.Fetched), Installed: uint64(len(first.Installed)), Snapshots: uint64(first.Snapshots)}
 	if got := d.Status().Totals; got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -13,6 +13,7 @@ import (
 const (
 	keysRole     = "keys"
 	policyRole   = "policy"
+	mapRole      = "map"
 	releaseRole  = "release"
 	statusPrefix = "status-"
 
@@ -33,7 +34,9 @@ func owns(role, path string) bool {
 	case keysRole:
 		return path == keysPath
 	case policyRole:
-		return path == policyPath || path == mapPath
+		return path == policyPath
+	case mapRole:
+		return path == mapPath
 	case revocationRole:
 		_, err := hashlist.ParsePath(path)
 		return err == nil

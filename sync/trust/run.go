@@ -425,7 +425,7 @@ func parseTargets(raw []byte) (md *metadata.Metadata[metadata.TargetsType]) {
 // deliver brings each role's targets in. A role or a list that fails is
 // reported and does not stop the others; only the store's refusal does.
 func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.TargetsType], newer bool) error {
-	roles := []string{keysRole, policyRole}
+	roles := []string{keysRole, policyRole, mapRole}
 	roles = append(roles, r.statusRoles()...)
 	if err := r.forgetHashes(); err != nil {
 		return err
@@ -468,6 +468,8 @@ func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.T
 			err = r.policy(ctx, targets, md, stored)
 		case revocationRole:
 			err = r.hashes(ctx, targets, md, stored)
+		case mapRole:
+			err = r.riskMap(ctx, targets, md, stored)
 		default:
 			err = r.lists(ctx, targets, role, md, stored)
 		}

@@ -23,8 +23,7 @@ type Contents struct {
 	// Policy for all gates; Version 0, the built-in default, leaves it. A
 	// change needs the offline keys of role policy.
 	Policy gate.Policy
-	// Map of the counties; Version 0 leaves it. A change needs the offline
-	// keys of role policy.
+	// Map of the counties; Version 0 leaves it. It comes daily, so its key is online.
 	Map gate.RiskMap
 	// Lists to publish: those whose bytes are as before cost nothing, those
 	// not named stay.
@@ -74,6 +73,7 @@ const (
 const (
 	keysRole     = "keys"
 	policyRole   = "policy"
+	mapRole      = "map"
 	releaseRole  = "release"
 	statusPrefix = "status-"
 )

@@ -7,13 +7,14 @@
 // Root and targets have three keys each, of which two must sign; keys, policy
 // and release have two, and both must sign. Those are offline: they lie under
 // keys/offline, which may be a folder on a stick that is away most of the
-// time. Timestamp, snapshot and one status role for each province have one
-// key each under keys/online, and that is all that recolouring needs.
+// time. Timestamp, snapshot, the daily map and one status role for each province
+// have one key each under keys/online, and that is all that recolouring needs.
 //
 //	root ── timestamp, snapshot          online
 //	     └─ targets                      offline, 2 of 3
 //	         ├─ keys       keys/keys.json                     offline, 2 of 2
-//	         ├─ policy     policy/policy.json, map/map.json   offline, 2 of 2
+//	         ├─ policy     policy/policy.json                 offline, 2 of 2
+//	         ├─ map        map/map.json                       online
 //	         ├─ release    release/*: software for gates      offline, 2 of 2
 //	         ├─ revocation revocation/*/*/*.ghl               online
 //	         └─ status-33  status/33*/*.tsl                   online, one a province
@@ -29,6 +30,7 @@
 //	targets/revocation/eu/KID/SHA256.all.ghl   what is revoked of an issuer key, or of a part of its hashes
 //	targets/revocation/eu/KID/SHA256.all.17.ghd   what changed since sequence 17
 //	targets/status/3301/SHA256.0.tsl      status list 0 of region 3301, CBOR with zlib inside
+//	targets/status/3301/SHA256.0.17.tsd   a delta to it from generation 17 on (statuslist.Widen)
 //
 // Every file but timestamp.json is written once under a name of its own, with
 // a rename after a flush; a publish that stops halfway leaves files that

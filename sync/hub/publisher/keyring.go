@@ -36,7 +36,11 @@ type signer struct {
 
 // online says whether a role's key lies with the hub. All others are offline.
 func online(role string) bool {
-	return role == metadata.TIMESTAMP || role == metadata.SNAPSHOT || role == revocationRole || strings.HasPrefix(role, statusPrefix)
+	switch role {
+	case metadata.TIMESTAMP, metadata.SNAPSHOT, mapRole, revocationRole:
+		return true
+	}
+	return strings.HasPrefix(role, statusPrefix)
 }
 
 // quorum is how many keys a role has and how many of them must sign (DESIGN section 4).

@@ -136,7 +136,7 @@ func Init(keysDir, repoDir string, o Options) (*Publisher, error) {
 		}
 	}
 	r.targets[metadata.TARGETS].Signed.Delegations = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
-	roles := []string{keysRole, policyRole, releaseRole, revocationRole}
+	roles := []string{keysRole, policyRole, mapRole, releaseRole, revocationRole}
 	for _, v := range o.Provinces {
 		roles = append(roles, statusPrefix+v)
 	}
@@ -202,7 +202,9 @@ func pathsOf(role string) []string {
 	case keysRole:
 		return []string{keysPath}
 	case policyRole:
-		return []string{policyPath, mapPath}
+		return []string{policyPath}
+	case mapRole:
+		return []string{mapPath}
 	case releaseRole:
 		return []string{"release/*"}
 	case revocationRole:
@@ -298,11 +300,14 @@ func (p *Publisher) Publish(ctx context.Context, c Contents) (Version, error) {
 		put(policyRole, policyPath, data, nil)
 	}
 	if c.Map.Version != 0 {
+		if r.targets[mapRole] == nil {
+			return Version{}, fmt.Errorf("role %q: %w in this repository", mapRole, ErrRole)
+		}
 		data, err := c.Map.Marshal()
 		if err != nil {
 			return Version{}, fmt.Errorf("map %d: %w", c.Map.Version, err)
 		}
-		put(policyRole, mapPath, data, nil)
+		put(mapRole, mapPath, data, nil)
 	}
 	var lists []statuslist.Info
 	for _, uri := range c.Drop {

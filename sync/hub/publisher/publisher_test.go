@@ -183,7 +183,7 @@ func TestTwoOfThreeAreEnough(t *testing.T) {
 
 func TestKeyFilesAreSecret(t *testing.T) {
 	d := newDesk(t, "33")
-	want := map[string]int{"offline": 12, "online": 4}
+	want := map[string]int{"offline": 12, "online": 5}
 	for folder, count := range want {
 		entries, err := os.ReadDir(filepath.Join(d.keys, folder))
 		if err != nil {
@@ -332,7 +332,7 @@ func TestForeignChangeIsNotSigned(t *testing.T) {
 func TestRotation(t *testing.T) {
 	d := newDesk(t, "33")
 	ctx := context.Background()
-	for i, role := range []string{"timestamp", "snapshot", "targets", "root", "keys", "policy", "release", "status-33"} {
+	for i, role := range []string{"timestamp", "snapshot", "targets", "root", "keys", "policy", "map", "release", "status-33"} {
 		v, err := d.Rotate(ctx, role)
 		if err != nil {
 			t.Fatalf("rotate %s: %v", role, err)
@@ -391,7 +391,7 @@ func TestRenewal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"revocation", "status-33"}; !slices.Equal(v.Signed, want) {
+	if want := []string{"map", "revocation", "status-33"}; !slices.Equal(v.Signed, want) {
 		t.Errorf("after 4 days signed %v, want %v", v.Signed, want)
 	}
 	d.now = d.now.Add(50 * 24 * time.Hour)

@@ -88,7 +88,7 @@ func (h *Hostile) pick(from []string) string { return from[h.rng.IntN(len(from))
 
 func (h *Hostile) online() (roles []string) {
 	for _, role := range h.now.roles() {
-		if role == "snapshot" || role == "timestamp" || strings.HasPrefix(role, "status-") || role == "revocation" {
+		if role == "snapshot" || role == "timestamp" || role == "map" || strings.HasPrefix(role, "status-") || role == "revocation" {
 			roles = append(roles, role)
 		}
 	}
