@@ -32,6 +32,7 @@ skipped: # what the tests passed over, for want of what: go test keeps silent ab
 	@found=; for b in chromium chromium-browser google-chrome; do type -P $$b >/dev/null && found=1; done; \
 	  [ -n "$$found" ] || echo "skipped: the browser tests (no chromium: apt install chromium)"
 	@[ -d ../shared/vectors ] || echo "skipped: published test vectors (no ../shared/vectors beside this folder)"
+	@type -P strace >/dev/null || echo "skipped: errors of the disk under the lists (no strace: apt install strace)"
 	@[ "$$(id -u)" = 0 ] || echo "skipped: the journal on a full disk (mounting a tmpfs takes root)"
 
 check: ## gofmt, vet, staticcheck, go.mod, notices
