@@ -80,7 +80,7 @@ clean-tree: # the tests leave the tree as they found it
 bench: build ## figures, each beside its floor in the same run: bench: NAME VALUE UNIT
 	@GO="$(GO)" deploy/bench
 
-bench-lists: ## figures of the status lists, some 15 minutes (BENCH_SHORT=1: some 3)
+bench-lists: ## figures of the status lists, some 20 minutes (BENCH_SHORT=1: some 3)
 	@GO="$(GO)" deploy/bench-lists
 
 screenshots: build ## pictures of every page and state, in out/screenshots (needs chromium)
