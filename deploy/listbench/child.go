@@ -24,6 +24,9 @@ type order struct {
 	// Do is "poll", "fresh" (the same with a store that is empty), "floor" or
 	// one of the peer's.
 	Do string
+	// Times is how often "fresh" and "floor" are done in a row; 1 by default.
+	// A control group lets the first 100 ms of what it slows down pass at once.
+	Times int `json:",omitempty"`
 	// Now is the time of the gate's clock.
 	Now time.Time
 	// Changes are for the peer.
@@ -269,44 +272,69 @@ func (g *gateChild) close() error {
 func (g *gateChild) obey(ctx context.Context, o order) (a answer, err error) {
 	g.now = o.Now
 	switch o.Do {
+	case "lookup":
+		a.Nanoseconds = g.lookup()
+		return a, nil
+	case "poll":
+		err := g.poll(ctx, &a)
+		return a, err
+	case "fresh":
+		for range max(o.Times, 1) {
+			if err := errors.Join(g.close(), removeStore(g.Path)); err != nil {
+				return a, err
+			}
+			if err := g.poll(ctx, &a); err != nil {
+				return a, err
+			}
+		}
+		return a, nil
 	case "floor":
 		data, err := os.ReadFile(g.Raw)
 		if err != nil {
 			return a, err
 		}
 		path := g.Path + ".floor"
-		start, cpu := time.Now(), processors()
-		err = writeFile(path, data)
-		a.Seconds, a.CPU = time.Since(start).Seconds(), (processors() - cpu).Seconds()
-		return a, errors.Join(err, os.Remove(path))
-	case "lookup":
-		a.Nanoseconds = g.lookup()
-		return a, nil
-	case "fresh":
-		if err := errors.Join(g.close(), removeStore(g.Path)); err != nil {
-			return a, err
+		for range max(o.Times, 1) {
+			err := a.time(func() error { return writeFile(path, data) })
+			if err := errors.Join(err, os.Remove(path)); err != nil {
+				return a, err
+			}
 		}
-	case "poll":
-	default:
-		return a, fmt.Errorf("a gate does not know %q", o.Do)
+		return a, nil
 	}
+	return a, fmt.Errorf("a gate does not know %q", o.Do)
+}
+
+// poll has the gate ask once. The time to open its store does not count.
+func (g *gateChild) poll(ctx context.Context, a *answer) error {
 	if g.gate == nil {
 		if err := g.open(); err != nil {
-			return a, err
+			return err
 		}
 	}
-	start, cpu := time.Now(), processors()
-	report, err := g.gate.poll(ctx)
-	a.Seconds, a.CPU = time.Since(start).Seconds(), (processors() - cpu).Seconds()
+	err := a.time(func() error {
+		report, err := g.gate.poll(ctx)
+		a.Fetched, a.Installed = report.Fetched, len(report.Installed)
+		return err
+	})
 	if err != nil {
-		return a, err
+		return err
 	}
-	a.Fetched, a.Installed = report.Fetched, len(report.Installed)
 	info, err := os.Stat(g.Path)
-	if err == nil {
-		a.File = info.Size()
+	if err != nil {
+		return err
 	}
-	return a, err
+	a.File = info.Size()
+	return nil
+}
+
+// time adds what f takes.
+func (a *answer) time(f func() error) error {
+	start, cpu := time.Now(), processors()
+	err := f()
+	a.Seconds += time.Since(start).Seconds()
+	a.CPU += (processors() - cpu).Seconds()
+	return err
 }
 
 // lookup is the nanoseconds of one, of random codes.
