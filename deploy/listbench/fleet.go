@@ -92,7 +92,7 @@ func (b *bench) propagate(ctx context.Context) error {
 			return fmt.Errorf("%d of %d effects did not come", n, gates*recolours)
 		}
 		took, polls := f.results()
-		for len(polls) < gates { // the next polls bring nothing
+		for len(polls) < gates/4 { // the next polls bring nothing
 			if err := sleep(ctx, time.Second); err != nil {
 				return err
 			}
