@@ -19,6 +19,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"greengate/pass"
+	"greengate/pass/hashlist"
 	"greengate/pass/statuslist"
 )
 
@@ -149,7 +150,7 @@ func Init(keysDir, repoDir string, o Options) (*Publisher, error) {
 			return nil, err
 		}
 	}
-	if err := p.writeRoot(r, nil); err != nil {
+	if err := p.signRoot(r, nil); err != nil {
 		return nil, err
 	}
 	if _, err := p.commit(r, sign, nil, now); err != nil {
@@ -539,10 +540,18 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 	// Renewed in passing where the keys are at hand. Whatever is wrong with
 	// those that are offline, it does not keep a recolour from the gates;
 	// Expiring tells the operator.
-	if len(r.resign) == 0 && r.root.Signed.Expires.Sub(now) <= o.life(metadata.ROOT)/2 {
+	passing := true
+	if r.repair {
+		lost, err := p.onlineLost(r)
+		if err != nil {
+			return Version{}, err
+		}
+		passing = !lost
+	}
+	if passing && len(r.resign) == 0 && r.newRoot == nil && r.root.Signed.Expires.Sub(now) <= o.life(metadata.ROOT)/2 {
 		if signers, err := p.rootSigners(r); err == nil {
 			r.root.Signed.Version++
-			if err := p.writeRoot(r, signers); err != nil {
+			if err := p.signRoot(r, signers); err != nil {
 				return Version{}, err
 			}
 		}
@@ -551,7 +560,7 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 		if r.resign[role] {
 			sign[role] = true
 		}
-		if sign[role] || md.Signed.Expires.Sub(now) > o.life(role)/2 {
+		if sign[role] || !passing || md.Signed.Expires.Sub(now) > o.life(role)/2 {
 			continue
 		}
 		keyIDs, threshold, err := r.signers(role)
@@ -565,19 +574,18 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 			return Version{}, err
 		}
 	}
-	renewed, err := p.renewLists(r, sign, now)
-	if err != nil {
-		return Version{}, err
-	}
-	renewedHashes, err := p.renewHashLists(r, sign, now)
-	if err != nil {
-		return Version{}, err
+	var renewed []statuslist.Info
+	var renewedHashes []hashlist.Info
+	if passing {
+		var err error
+		if renewed, err = p.renewLists(r, sign, now); err != nil {
+			return Version{}, err
+		}
+		if renewedHashes, err = p.renewHashLists(r, sign, now); err != nil {
+			return Version{}, err
+		}
 	}
 
-	type file struct {
-		path string
-		data []byte
-	}
 	var write []file
 	var signed []string
 	for role, md := range r.targets {
@@ -595,7 +603,7 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 		signed = append(signed, role)
 	}
 	if len(signed) > 0 || r.resign[metadata.SNAPSHOT] ||
-		r.snapshot.Signed.Expires.Sub(now) <= o.life(metadata.SNAPSHOT)/2 {
+		passing && r.snapshot.Signed.Expires.Sub(now) <= o.life(metadata.SNAPSHOT)/2 {
 		r.snapshot.Signed.Version++
 		r.snapshot.Signed.Expires = now.Add(o.life(metadata.SNAPSHOT))
 		data, err := signWith(p, r, metadata.SNAPSHOT, r.snapshot)
@@ -621,6 +629,9 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 		if err := writeFile(path, data, 0o644); err != nil {
 			return Version{}, fmt.Errorf("publish: %w", err)
 		}
+	}
+	if r.newRoot != nil {
+		write = append(write, *r.newRoot)
 	}
 	write = append(write, file{timestampPath(p.dir), timestamp})
 	for _, f := range write {
@@ -651,6 +662,26 @@ func (p *Publisher) commit(r *repository, sign map[string]bool, files map[string
 		}
 	}
 	return v, nil
+}
+
+// onlineLost says whether the key of any online role is not at hand.
+func (p *Publisher) onlineLost(r *repository) (bool, error) {
+	roles := append(slices.Collect(maps.Keys(r.targets)), metadata.SNAPSHOT, metadata.TIMESTAMP)
+	for _, role := range roles {
+		if !online(role) {
+			continue
+		}
+		keyIDs, threshold, err := r.signers(role)
+		if err != nil {
+			return false, err
+		}
+		if _, err := p.keys.quorumOf(role, keyIDs, threshold); errors.Is(err, ErrOnlineKeys) {
+			return true, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // signWith signs the metadata with the role's keys and returns the file.

@@ -379,6 +379,39 @@ func TestCutRotation(t *testing.T) {
 	}
 }
 
+// The disk with the online keys is lost, and days later, when all that they sign
+// is due, somebody comes with the stick: one role after another gets new keys,
+// and one that is tried too early leaves everything as it was.
+func TestLostOnlineKeys(t *testing.T) {
+	d := newDesk(t, "31", "33")
+	d.publish(Contents{Lists: []List{list("https://h.example/3301/0", 1)}})
+	d.now = d.now.Add(6 * 24 * time.Hour)
+	if err := os.RemoveAll(filepath.Join(d.keys, "online")); err != nil {
+		t.Fatal(err)
+	}
+	before := d.files()
+	for _, early := range []string{"snapshot", "status-33"} {
+		if _, err := d.Rotate(context.Background(), early); !errors.Is(err, ErrOnlineKeys) {
+			t.Errorf("rotate %s before the keys that sign after it: got %v, want ErrOnlineKeys", early, err)
+		}
+		if err := os.RemoveAll(filepath.Join(d.keys, "online")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := d.files(); !slices.Equal(got, before) {
+		t.Errorf("a rotation that failed left %q, there were %q", got, before)
+	}
+	for _, role := range []string{"timestamp", "snapshot", "status-33", "map", "status-31", "revocation"} {
+		if _, err := d.Rotate(context.Background(), role); err != nil {
+			t.Fatalf("rotate %s: %v", role, err)
+		}
+	}
+	v := d.publish(Contents{Lists: []List{list("https://h.example/3301/0", 2)}})
+	if v.Root != 3 || !slices.Contains(v.Signed, "status-33") {
+		t.Errorf("publish after all that: %+v", v)
+	}
+}
+
 func TestRenewal(t *testing.T) {
 	d := newDesk(t, "33")
 	d.publish(Contents{Lists: []List{list("https://h.example/3301/0", 0)}})

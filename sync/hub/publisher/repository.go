@@ -27,6 +27,18 @@ type repository struct {
 	// resign names top-level roles that are signed as the root before this
 	// one says: a rotation was cut between the new root and the rest.
 	resign map[string]bool
+	// newRoot is signed and not yet written; nil for none.
+	newRoot *file
+	// repair: the operator changes keys. While online keys are lost, what else
+	// is due waits for the next publish, or each rotation would fail by the key
+	// that is to be rotated after it.
+	repair bool
+}
+
+// file is to be written.
+type file struct {
+	path string
+	data []byte
 }
 
 var rootFile = regexp.MustCompile(`^([1-9][0-9]{0,17})\.root\.json$`)

@@ -40,7 +40,7 @@ func (p *Publisher) Rotate(ctx context.Context, role string) (Version, error) {
 				return nil, err
 			}
 			r.root.Signed.Version++
-			if err := p.writeRoot(r, signers); err != nil {
+			if err := p.signRoot(r, signers); err != nil {
 				return nil, err
 			}
 			r.resign[role] = true
@@ -112,7 +112,7 @@ func (p *Publisher) Renew(ctx context.Context) (Version, error) {
 			return nil, err
 		}
 		r.root.Signed.Version++
-		if err := p.writeRoot(r, signers); err != nil {
+		if err := p.signRoot(r, signers); err != nil {
 			return nil, err
 		}
 		for role := range r.targets {
@@ -145,6 +145,7 @@ func (p *Publisher) change(ctx context.Context, prepare func(*repository, map[st
 	if now.Before(last) {
 		now = last
 	}
+	r.repair = true
 	sign := map[string]bool{}
 	retire, err := prepare(r, sign)
 	if err != nil {
@@ -174,9 +175,10 @@ func (p *Publisher) rootSigners(r *repository) ([]signer, error) {
 	return p.keys.quorumOf(metadata.ROOT, role.KeyIDs, role.Threshold)
 }
 
-// writeRoot signs and writes r.root: by the keys it names and by those of the
-// root before it.
-func (p *Publisher) writeRoot(r *repository, before []signer) error {
+// signRoot signs r.root by the keys it names and by those of the root before it,
+// for commit to write: a root that is visible binds the hub, so it must not be
+// while anything that comes with it could still fail.
+func (p *Publisher) signRoot(r *repository, before []signer) error {
 	r.root.Signed.Expires = p.options.Now().UTC().Truncate(time.Second).Add(p.options.life(metadata.ROOT))
 	signers, err := p.rootSigners(r)
 	if err != nil {
@@ -201,8 +203,6 @@ func (p *Publisher) writeRoot(r *repository, before []signer) error {
 	if _, err := os.Stat(path); before != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("root %s: %w", path, errors.Join(fs.ErrExist, err))
 	}
-	if err := writeFile(path, data, 0o644); err != nil {
-		return fmt.Errorf("root: %w", err)
-	}
+	r.newRoot = &file{path, data}
 	return nil
 }
