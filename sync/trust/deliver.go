@@ -370,7 +370,11 @@ func (r *run) makeRoom(info statuslist.Info) error {
 			idle = append(idle, uri)
 		}
 	}
-	for _, uri := range slices.Concat(idle, recent) {
+	evictable := slices.Concat(idle, recent)
+	if len(evictable) == 0 || !r.roomWithout(info, evictable) {
+		return fmt.Errorf("%w: list of %d bytes", ErrRoom, info.Size)
+	}
+	for _, uri := range evictable {
 		delete(r.held, uri)
 		r.current = slices.DeleteFunc(r.current, func(c string) bool { return c == uri })
 		r.fresh = slices.DeleteFunc(r.fresh, func(c string) bool { return c == uri })
@@ -386,6 +390,21 @@ func (r *run) makeRoom(info statuslist.Info) error {
 		}
 	}
 	return fmt.Errorf("%w: list of %d bytes", ErrRoom, info.Size)
+}
+
+// roomWithout says whether the list would fit if these were gone. Where it would
+// not, none of them goes: with each poll they would make room for nothing, and
+// come back with the next code.
+func (r *run) roomWithout(info statuslist.Info, uris []string) bool {
+	// As the next generation of one of them, since their number is bounded too.
+	next := statuslist.Info{URI: uris[0], Size: info.Size - r.held[info.URI].Size}
+	for _, uri := range uris[1:] {
+		next.Size -= r.held[uri].Size
+	}
+	for _, o := range r.queue {
+		next.Size += o.grows
+	}
+	return r.config.Store.Room(next)
 }
 
 // configured says whether the configuration names the list's region.

@@ -317,3 +317,28 @@ func TestRoomForAnAbsentList(t *testing.T) {
 	}
 	want("and none of them goes", hangzhou, "https://h.example/3301/1", "https://h.example/3301/2")
 }
+
+// A list that does not fit whatever goes takes none with it.
+func TestNoRoomEvenWithoutTheOthers(t *testing.T) {
+	a := newAuthority(t, "33", "44")
+	a.policy(1)
+	a.issuer("33")
+	for _, uri := range []string{hangzhou, ningbo, canton} {
+		a.list(uri, 0)
+	}
+	a.publish("keys", "policy", "status-33", "status-44")
+	d := newDevice(t, a, "3301")
+	d.store.cap = 3 * 16
+	d.mustOnce()
+	for _, uri := range []string{canton, ningbo} {
+		if err := d.Want(uri); err != nil {
+			t.Fatal(err)
+		}
+		d.mustOnce()
+	}
+	a.wide("https://h.example/3301/1")
+	a.publish("status-33")
+	if r, err := d.once(); !errors.Is(err, ErrRoom) || len(r.Evicted) > 0 || len(d.store.lists) != 3 {
+		t.Errorf("got %v, evicted %v, held %v", err, r.Evicted, d.store.colours())
+	}
+}

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -217,4 +218,35 @@ func TestCutAnywhereAndRotated(t *testing.T) {
 	if cuts < 60 {
 		t.Errorf("only %d cuts tried", cuts)
 	}
+}
+
+// While a list of a rotated role does not come, the clock's floor and what guards
+// against a rollback go on all the same.
+func TestTimeGoesOnWhileARotatedRoleWaits(t *testing.T) {
+	a := nation(t)
+	d := newDevice(t, a, "33")
+	d.mustOnce()
+	a.rotate("status-33")
+	a.list(hangzhou, 3)
+	a.publish("status-33")
+	d.server.hostile = func(path string) ([]byte, error) {
+		if strings.HasSuffix(path, ".tsl") {
+			return nil, ErrNotFound
+		}
+		return nil, nil
+	}
+	for range 2 {
+		a.now = a.now.Add(time.Hour)
+		a.publish()
+		if _, err := d.once(); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("got %v, want ErrNotFound", err)
+		}
+		if !d.store.floor.Equal(a.now) || !bytes.Equal(d.store.metadata["timestamp"], a.files[timestampFile]) {
+			t.Errorf("floor %s, want %s; or another timestamp", d.store.floor, a.now)
+		}
+	}
+	d.server.hostile = nil
+	d.boot("33")
+	d.mustOnce()
+	d.mustBeCurrent()
 }

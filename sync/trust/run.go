@@ -442,10 +442,8 @@ func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.T
 			rotated = append(rotated, role)
 		}
 	}
-	if len(rotated) == 0 {
-		if err := r.top(newer); err != nil {
-			return err
-		}
+	if err := r.top(newer, len(rotated) == 0); err != nil {
+		return err
 	}
 	for _, role := range roles {
 		if err := ctx.Err(); err != nil {
@@ -486,7 +484,7 @@ func (r *run) deliver(ctx context.Context, targets *metadata.Metadata[metadata.T
 			return err
 		}
 		if !r.failedAny(rotated...) {
-			if err := r.top(newer); err != nil {
+			if err := r.keep(metadata.TARGETS); err != nil {
 				return err
 			}
 		}
@@ -569,20 +567,32 @@ func (r *run) rotated(targets *metadata.Metadata[metadata.TargetsType], role str
 }
 
 // top queues timestamp, snapshot and targets, which describe each other, and
-// the floor.
-func (r *run) top(newer bool) error {
-	store := r.config.Store
-	for _, role := range []string{metadata.TIMESTAMP, metadata.SNAPSHOT, metadata.TARGETS} {
+// the floor. The time and what guards against a rollback do not wait for a list
+// of a rotated role that may never come; only targets do.
+func (r *run) top(newer, targets bool) error {
+	roles := []string{metadata.TIMESTAMP, metadata.SNAPSHOT}
+	if targets {
+		roles = append(roles, metadata.TARGETS)
+	}
+	if err := r.keep(roles...); err != nil {
+		return err
+	}
+	if r.raise() || newer && !r.report.Leap {
+		return r.enqueue(op{do: func(tx Tx) error { return tx.RaiseFloor(r.issued) }})
+	}
+	return nil
+}
+
+// keep queues the metadata of top-level roles where it is not what is stored.
+func (r *run) keep(roles ...string) error {
+	for _, role := range roles {
 		raw := r.raw[role]
-		if bytes.Equal(raw, store.Metadata(role)) {
+		if bytes.Equal(raw, r.config.Store.Metadata(role)) {
 			continue
 		}
 		if err := r.enqueue(op{do: func(tx Tx) error { return tx.SetMetadata(role, raw) }}); err != nil {
 			return err
 		}
-	}
-	if r.raise() || newer && !r.report.Leap {
-		return r.enqueue(op{do: func(tx Tx) error { return tx.RaiseFloor(r.issued) }})
 	}
 	return nil
 }
