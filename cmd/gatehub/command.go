@@ -75,15 +75,23 @@ func (c *command) execute(ctx context.Context, args []string, stdout, stderr io.
 		flags.PrintDefaults()
 	}
 	act := c.prepare(flags)
-	if err := flags.Parse(args); err != nil {
-		return err
+	// Flags may come after arguments too, as people write them.
+	var given []string
+	for rest := args; ; {
+		if err := flags.Parse(rest); err != nil {
+			return err
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		given, rest = append(given, flags.Arg(0)), flags.Args()[1:]
 	}
 	want := len(strings.Fields(c.args))
-	if flags.NArg() != want {
+	if len(given) != want {
 		flags.Usage()
-		return fmt.Errorf("%s: %d arguments, want %d: %s", c.words, flags.NArg(), want, c.args)
+		return fmt.Errorf("%s: %d arguments, want %d: %s", c.words, len(given), want, c.args)
 	}
-	in := call{dir: *dir, args: flags.Args(), stdout: stdout, stderr: stderr}
+	in := call{dir: *dir, args: given, stdout: stdout, stderr: stderr}
 	if !c.offline {
 		in.hub = hub.NewClient(*dir)
 		defer in.hub.Close()

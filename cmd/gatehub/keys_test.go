@@ -154,7 +154,7 @@ func TestKeysOnAStick(t *testing.T) {
 	}
 
 	// With the stick the stolen role gets a new key.
-	said := h.must("keys", "rotate", "-offline", stick, "status-33")
+	said := h.must("keys", "rotate", "status-33", "-offline", stick)
 	for _, want := range []string{
 		"new key: " + filepath.Join(tuf, "online", "status-33-2.pem"),
 		"worth nothing any more, destroy it: " + filepath.Join(tuf, "online", "retired", "status-33-1.pem"),
