@@ -404,3 +404,27 @@ func FuzzParseBatch(f *testing.F) {
 		}
 	})
 }
+
+// Records that a gate of the version before filled up to 64 bytes open too.
+func TestShorterPaddingOfBefore(t *testing.T) {
+	want := gate.Sealed{Pseudonym: bytes.Repeat([]byte{7}, 16), CodeKind: "paper", Colour: gate.Red}
+	long, err := encodeSealed(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(bytes.TrimRight(long, "\x00")); len(long) != 128 || n > 64 {
+		t.Fatalf("%d bytes, %d with the mark: no example", len(long), n)
+	}
+	for n, opens := range map[int]bool{64: true, 128: true, 63: false, 96: false} {
+		got, err := decodeSealed(long[:n])
+		if opens && (err != nil || !reflect.DeepEqual(got, want)) {
+			t.Errorf("filled up to %d: %+v, %v", n, got, err)
+		}
+		if !opens && !errors.Is(err, ErrMalformed) {
+			t.Errorf("filled up to %d: %v, want ErrMalformed", n, err)
+		}
+	}
+	if _, err := decodeSealed(append(long, make([]byte, 64)...)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("filled up with more than any version did: %v, want ErrMalformed", err)
+	}
+}

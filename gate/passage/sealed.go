@@ -49,6 +49,10 @@ type reading struct {
 // earlier readings among them.
 const padTo = 128
 
+// paddedTo is what records of the version before were filled up to. They are
+// opened as long as their keys are kept.
+const paddedTo = 64
+
 func (s *sealed) check() error {
 	for _, f := range []struct {
 		name string
@@ -143,14 +147,15 @@ func encodeSealed(g gate.Sealed) ([]byte, error) {
 }
 
 func decodeSealed(data []byte) (gate.Sealed, error) {
-	if len(data) == 0 || len(data)%padTo != 0 {
+	if len(data) == 0 || len(data)%paddedTo != 0 {
 		return gate.Sealed{}, fmt.Errorf("sealed part: %w: %d bytes", ErrMalformed, len(data))
 	}
 	end := len(data) - 1
 	for end > 0 && data[end] == 0 {
 		end--
 	}
-	if data[end] != 0x80 || len(data)-end > padTo {
+	filled := len(data) - end
+	if data[end] != 0x80 || filled > padTo || filled > paddedTo && len(data)%padTo != 0 {
 		return gate.Sealed{}, fmt.Errorf("sealed part: %w: padding", ErrMalformed)
 	}
 	var s sealed
