@@ -1,16 +1,21 @@
 package store
 
 import (
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
+
+	"greengate/pass/hashlist"
 )
 
 // Check reads each list held from the file again and compares it with what was
-// signed. It returns how many it read, and what is wrong. The lists in memory
-// were compared when they came in, and go on answering whatever it finds.
+// signed. It returns how many it read, and what is wrong. The status lists in
+// memory were compared when they came in, and go on answering whatever it
+// finds; a revocation list that is damaged is not held from then on.
 func (db *DB) Check() (checked int, problems []error) {
 	for _, uri := range slices.Sorted(maps.Keys(db.view.Load().lists)) {
 		// A transaction for each list: a long one would keep the pages of all
@@ -23,7 +28,41 @@ func (db *DB) Check() (checked int, problems []error) {
 			checked++
 		}
 	}
+	for _, info := range db.HashLists() {
+		l := db.view.Load().hashes[info.ID]
+		if l == nil {
+			continue // dropped meanwhile
+		}
+		checked++
+		if err := db.checkHeldHashes(l); err != nil {
+			problems = append(problems, fmt.Errorf("list %s: %w", info, err))
+		}
+	}
 	return checked, problems
+}
+
+// checkHeldHashes checks one revocation list.
+func (db *DB) checkHeldHashes(l *hashList) error {
+	err := db.readHashes(func(tx *bolt.Tx) error {
+		var all []hashlist.Change
+		for _, t := range l.over {
+			older, err := t.changes(tx)
+			if err != nil {
+				return err
+			}
+			all = hashlist.Join(older, all)
+		}
+		_, err := merged(tx, l, l.info, all, sha256.New(), false)
+		return err
+	})
+	switch now := db.view.Load().hashes[l.info.ID]; {
+	case err == nil || errors.Is(err, ErrClosed):
+		return err
+	case now == nil || !slices.Equal(now.tables(), l.tables()):
+		return nil // replaced while it was read
+	}
+	l.lose(db, err)
+	return err
 }
 
 // checkHeld checks one list, if it is still held.

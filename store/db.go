@@ -227,8 +227,10 @@ func (db *DB) attempt() error {
 		return err
 	}
 	db.bolt, db.unsure, db.staged, db.stagedHashes = s.bolt, s.unsure, s.staged, s.stagedHashes
-	db.reading.Store(s.bolt)
+	// The view first: a list of the old one may have lost its blocks in the file
+	// that is read from now on, and would be taken for damaged.
 	db.view.Store(s.view.Load())
+	db.reading.Store(s.bolt)
 	return nil
 }
 

@@ -95,10 +95,15 @@ func (db *DB) usable() error {
 	if err := errors.Join(db.broken, db.unsure); err != nil {
 		return db.mend(err)
 	}
-	return db.guard(func() (err error) {
-		db.began, err = lastTx(db.bolt)
+	began := 0 // not db's own, which belongs to another file once this has no end
+	if err := db.guard(func() (err error) {
+		began, err = lastTx(db.bolt)
 		return err
-	})
+	}); err != nil {
+		return err
+	}
+	db.began = began
+	return nil
 }
 
 // lastTx returns the number of the file's last transaction.

@@ -251,6 +251,15 @@ func (db *DB) HashLists() []hashlist.Info {
 	return infos
 }
 
+// HashConfirmed returns when the authority last called what is held of a
+// revocation list current, the zero time for one that is not held.
+func (db *DB) HashConfirmed(id hashlist.ID) time.Time {
+	if l := db.view.Load().hashes[id]; l != nil && !l.damaged.Load() {
+		return l.confirmed
+	}
+	return time.Time{}
+}
+
 // checkHashes says whether the file is what the authority signed in info.
 func checkHashes(info hashlist.Info, file []byte) (hashlist.List, error) {
 	if err := info.Check(); err != nil {
@@ -589,7 +598,7 @@ func (tx *Tx) ConfirmHashes(ids []hashlist.ID, issued time.Time) error {
 	issued = time.Unix(issued.Unix(), 0).UTC()
 	for _, id := range ids {
 		old := tx.view.hashes[id]
-		if old == nil || !issued.After(old.confirmed) {
+		if old == nil || issued.Equal(old.confirmed) || !tx.confirms(issued, old.confirmed) {
 			continue
 		}
 		l := *old

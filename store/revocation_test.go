@@ -338,6 +338,7 @@ func TestHashListsAreConfirmedRenewedAndDropped(t *testing.T) {
 		break
 	}
 	later := day.Add(5 * time.Hour)
+	install(t, db, func(tx *Tx) error { return tx.RaiseFloor(day) })
 	install(t, db, func(tx *Tx) error {
 		return tx.ConfirmHashes([]hashlist.ID{id, hashID(hashlist.SHC, "")}, later)
 	})
@@ -715,4 +716,78 @@ func TestKillDuringHashes(t *testing.T) {
 		shut(t, db)
 		check(t, path)
 	}
+}
+
+// As for status lists: what a thief of the timestamp's key confirmed far ahead
+// gives way to the honest time.
+func TestHashListConfirmedInTheFuture(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lists.db")
+	db := open(t, path, Options{})
+	id := hashID(hashlist.EU, "")
+	r := revoked{}
+	r.add(id, 1, 10)
+	info, l := r.list(id, 1)
+	putHashes(t, db, info, l)
+	install(t, db, func(tx *Tx) error { return tx.RaiseFloor(day) })
+	for _, at := range []time.Duration{31 * 24 * time.Hour, time.Hour} {
+		install(t, db, func(tx *Tx) error { return tx.ConfirmHashes([]hashlist.ID{id}, day.Add(at)) })
+	}
+	for range 2 {
+		if at := db.HashConfirmed(id); !at.Equal(day.Add(time.Hour)) {
+			t.Errorf("confirmed %s, want %s", at, day.Add(time.Hour))
+		}
+		shut(t, db)
+		db = open(t, path, Options{})
+	}
+	if at := db.HashConfirmed(hashID(hashlist.SHC, "")); !at.IsZero() {
+		t.Errorf("a list that is not held was confirmed %s", at)
+	}
+	shut(t, db)
+}
+
+// Check reads revocation lists through, what lies over them too. One that is
+// not as it was signed is named, and is not held from then on.
+func TestCheckHashes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lists.db")
+	db := open(t, path, Options{})
+	id := hashID(hashlist.EU, "")
+	r := revoked{}
+	r.add(id, 1, 10_000)
+	info, l := r.list(id, 1)
+	putHashes(t, db, info, l)
+	r.add(id, 2, 100)
+	info2, l2 := r.list(id, 2)
+	if err := db.StageHashDelta(info2, hashlist.Diff(l, l2)); err != nil {
+		t.Fatal(err)
+	}
+	install(t, db, func(tx *Tx) error { return tx.PutHashes(info2) })
+	if n, problems := db.Check(); n != 1 || len(problems) != 0 {
+		t.Errorf("whole: %d lists, %v", n, problems)
+	}
+	over := db.view.Load().hashes[id].over
+	if len(over) != 1 {
+		t.Fatalf("%d overlays", len(over))
+	}
+	if err := db.bolt.Update(func(tx *bolt.Tx) error {
+		b, err := tableBucket(tx, over[0])
+		if err != nil {
+			return err
+		}
+		k, v := b.Cursor().First()
+		v = bytes.Clone(v)
+		v[len(v)-30] ^= 1
+		return b.Put(bytes.Clone(k), v)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n, problems := db.Check(); n != 1 || len(problems) != 1 || !errors.Is(problems[0], ErrDamaged) {
+		t.Errorf("damaged: %d lists, %v", n, problems)
+	}
+	if len(db.HashLists()) != 0 {
+		t.Error("the damaged list is held still")
+	}
+	if n, problems := db.Check(); n != 0 || len(problems) != 0 {
+		t.Errorf("not held: %d lists, %v", n, problems)
+	}
+	shut(t, db)
 }

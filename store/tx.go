@@ -242,7 +242,7 @@ func (tx *Tx) Confirm(uris []string, issued time.Time) error {
 	issued = time.Unix(issued.Unix(), 0).UTC()
 	for _, uri := range uris {
 		old := tx.view.lists[uri]
-		if old == nil || !issued.After(old.confirmed) && !old.confirmed.After(tx.view.floor.Add(maxLeap)) {
+		if old == nil || !tx.confirms(issued, old.confirmed) {
 			continue
 		}
 		l := *old
@@ -253,6 +253,11 @@ func (tx *Tx) Confirm(uris []string, issued time.Time) error {
 		}
 	}
 	return nil
+}
+
+// confirms says whether a signed time takes the place of the last one.
+func (tx *Tx) confirms(issued, last time.Time) bool {
+	return issued.After(last) || last.After(tx.view.floor.Add(maxLeap))
 }
 
 // checkList says whether raw is what the authority signed in info.
