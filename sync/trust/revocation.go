@@ -231,12 +231,16 @@ func (r *run) putHashes() error {
 	}
 	put := func(infos []hashlist.Info) error {
 		err := r.install(func(tx Tx) error {
+			ids := make([]hashlist.ID, 0, len(infos))
 			for _, info := range infos {
 				if err := tx.PutHashes(info); err != nil {
 					return err
 				}
+				ids = append(ids, info.ID)
 			}
-			return nil
+			// At once: one that was only signed anew is as old as its entries, and
+			// would be too old for anybody until the end of the run.
+			return tx.ConfirmHashes(ids, r.issued)
 		})
 		if err == nil {
 			for _, info := range infos {
