@@ -12,9 +12,9 @@ import (
 // bytes that an operator of a hundred thousand gates can sort by. It holds
 // nothing about persons.
 type Condition struct {
-	// Lists grades the oldest of the lists held, Age is how long ago the
-	// authority last called that one current, in whole seconds, and Held is how
-	// many there are.
+	// Lists is the worst grade among the lists held, Age is how long ago the
+	// authority last called the oldest of that grade current, in whole seconds,
+	// and Held is how many there are.
 	Lists Freshness
 	Age   time.Duration
 	Held  uint32

@@ -17,7 +17,8 @@ type Lists struct {
 	Lists []HeldList `json:"lists"`
 }
 
-// HeldList is one status list held.
+// HeldList is one list held: a status list, or a revocation list of foreign
+// codes with its name, "eu/0c4b15512be91401/3f", in the place of a URI.
 type HeldList struct {
 	URI       string    `json:"uri"`
 	Sequence  uint64    `json:"sequence"`

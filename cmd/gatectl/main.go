@@ -44,7 +44,7 @@ usage: gatectl [-socket FILE] COMMAND
   scan-test               show a code to a reader; the lane does not see it
   journal tail [-n N] [-f] [-json]
                           the last records, clear part; -f follows
-  lists show              the status lists held
+  lists show              the lists held
   lists check             read them from the file again and compare with what was signed
   lists import PATH|-     bring lists in from a stick's folder, a bundle, or a serial line
   guard add NAME          a guard and a PIN, asked for; -file names the guards' file

@@ -97,7 +97,7 @@ func gateFigures(s metrics.Sheet, gates []hub.GateStatus, now time.Time) {
 		}
 	}
 	each("greengate_hub_gates", "Gates by their state.", "state", states, "online", "silent", "never-seen", "alarm", "revoked")
-	each("greengate_hub_gates_lists", "Gates by the grade of their oldest list, as they last said since the hub's start.", "grade", grades,
+	each("greengate_hub_gates_lists", "Gates by the worst grade among their lists, as they last said since the hub's start.", "grade", grades,
 		gate.ListMissing.String(), gate.Fresh.String(), gate.Stale.String(), gate.TooOld.String())
 	each("greengate_hub_gates_clock", "Gates by the quality of their clock, as they last said since the hub's start.", "quality", clocks,
 		gate.ClockUnset.String(), gate.ClockFloor.String(), gate.ClockNetwork.String(), gate.ClockConfirmed.String())

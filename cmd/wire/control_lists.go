@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"greengate/cmd/control"
+	"greengate/gate"
 	"greengate/pass"
 	"greengate/sync/trust"
 )
@@ -39,6 +40,11 @@ func (g *Gate) heldLists() control.Lists {
 		l := g.db.Lookup(pass.StatusRef{URI: info.URI})
 		out.Lists = append(out.Lists, control.HeldList{URI: info.URI, Sequence: info.Sequence, Issued: info.Issued,
 			Confirmed: l.Confirmed, Freshness: policy.Freshness(l, now).String(), Bytes: info.Size})
+	}
+	for _, info := range g.db.HashLists() {
+		confirmed := g.db.HashConfirmed(info.ID)
+		out.Lists = append(out.Lists, control.HeldList{URI: info.String(), Sequence: info.Sequence, Issued: info.Issued, Confirmed: confirmed,
+			Freshness: policy.Freshness(gate.Listing{Found: true, Confirmed: confirmed}, now).String(), Bytes: info.Size()})
 	}
 	return out
 }

@@ -208,7 +208,7 @@ func (g *Gate) Status() control.Status {
 		s.Trust.LastError, s.Trust.ErrorKind = tr.LastError.Error(), trust.Kind(tr.LastError)
 	}
 	held := g.held(now)
-	confirmed, grade := oldest(held)
+	confirmed, grade := oldest(held, g.heldHashes(now))
 	s.Oldest = control.OldestStatus{Confirmed: confirmed, Freshness: grade.String()}
 	s.Map.Age, s.Map.AgeKnown = display.Health{MapDay: s.Map.Day, Clock: quality, ClockTime: now}.MapAge()
 	for _, l := range held {

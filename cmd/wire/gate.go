@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -270,7 +271,9 @@ func (f *faces) Show(v gate.View) {
 		return
 	}
 	switch r := v.Decision.Reason; {
-	case r == gate.NewerThanList, r == gate.ListsTooOld, r == gate.ListsMissing && g.db.KeyVersion() == 0:
+	case r == gate.NewerThanList, r == gate.ListsTooOld,
+		// A status list that is missing was asked for by its name already.
+		r == gate.ListsMissing && (g.db.KeyVersion() == 0 || len(g.cfg.Lists.Foreign) > 0):
 		g.trust.Kick()
 	}
 }
@@ -397,7 +400,7 @@ func (g *Gate) Health() display.Health {
 		h.JournalPercent = int(min(100, at.Bytes*100/at.Cap))
 	}
 	h.Held = g.held(now)
-	h.ListIssued, h.Lists = oldest(h.Held)
+	h.ListIssued, h.Lists = oldest(h.Held, g.heldHashes(now))
 	h.MapDay = g.db.MapDay()
 	for i := range g.readers {
 		h.Readers = append(h.Readers, display.ReaderHealth{Name: g.readers[i].name, State: g.readers[i].word()})
@@ -418,11 +421,28 @@ func (g *Gate) held(now time.Time) []display.ListHealth {
 	return held
 }
 
-// oldest returns the oldest confirmation among the lists held, and its grade:
-// the guard sees the worst.
-func oldest(held []display.ListHealth) (confirmed time.Time, worst gate.Freshness) {
-	for i, l := range held {
-		if i == 0 || l.Confirmed.Before(confirmed) {
+// heldHashes describes the revocation lists of foreign codes that are held.
+func (g *Gate) heldHashes(now time.Time) []display.ListHealth {
+	policy := g.db.Policy()
+	var held []display.ListHealth
+	for _, info := range g.db.HashLists() {
+		confirmed := g.db.HashConfirmed(info.ID)
+		held = append(held, display.ListHealth{URI: info.String(), Generation: info.Sequence, Confirmed: confirmed,
+			Freshness: policy.Freshness(gate.Listing{Found: true, Confirmed: confirmed}, now)})
+	}
+	return held
+}
+
+// oldest returns the worst grade among the lists held, and the oldest
+// confirmation that has it: the guard sees the worst. A list that was confirmed
+// in the future is too old, and not the oldest. Without a status list, hashes
+// are of no use.
+func oldest(held, hashes []display.ListHealth) (confirmed time.Time, worst gate.Freshness) {
+	if len(held) == 0 {
+		return time.Time{}, gate.ListMissing
+	}
+	for i, l := range slices.Concat(held, hashes) {
+		if i == 0 || l.Freshness > worst || l.Freshness == worst && l.Confirmed.Before(confirmed) {
 			confirmed, worst = l.Confirmed, l.Freshness
 		}
 	}
@@ -432,9 +452,9 @@ func oldest(held []display.ListHealth) (confirmed time.Time, worst gate.Freshnes
 // Condition is what the hub is told with each contact.
 func (g *Gate) Condition() gate.Condition {
 	now, quality := g.clock.Now()
-	held := g.held(now)
-	confirmed, grade := oldest(held)
-	c := gate.Condition{Lists: grade, Held: uint32(len(held)), Clock: quality, Policy: g.db.Policy().Version, Map: g.db.MapVersion()}
+	held, hashes := g.held(now), g.heldHashes(now)
+	confirmed, grade := oldest(held, hashes)
+	c := gate.Condition{Lists: grade, Held: uint32(len(held) + len(hashes)), Clock: quality, Policy: g.db.Policy().Version, Map: g.db.MapVersion()}
 	if !confirmed.IsZero() {
 		c.Age = max(now.Sub(confirmed), 0).Truncate(time.Second)
 	}

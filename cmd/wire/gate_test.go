@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"greengate/cmd/control"
+	"greengate/display"
 	"greengate/gate"
 	"greengate/store"
 	"greengate/store/journal"
@@ -341,5 +342,27 @@ func TestControl(t *testing.T) {
 	info, err := os.Stat(filepath.Join(r.dir, "gate", "control.sock"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("socket: %v %v", info.Mode(), err)
+	}
+}
+
+func TestOldestIsTheWorst(t *testing.T) {
+	at := func(hours int, f gate.Freshness) display.ListHealth {
+		return display.ListHealth{Confirmed: time.Unix(int64(hours)*3600, 0), Freshness: f}
+	}
+	for name, c := range map[string]struct {
+		held, hashes []display.ListHealth
+		hours        int
+		worst        gate.Freshness
+	}{
+		"the oldest":                     {[]display.ListHealth{at(9, gate.Fresh), at(8, gate.Fresh)}, nil, 8, gate.Fresh},
+		"confirmed in the future":        {[]display.ListHealth{at(9, gate.Fresh), at(99, gate.TooOld)}, nil, 99, gate.TooOld},
+		"a revocation list":              {[]display.ListHealth{at(9, gate.Fresh)}, []display.ListHealth{at(3, gate.Stale)}, 3, gate.Stale},
+		"a fresh revocation list":        {[]display.ListHealth{at(3, gate.Stale)}, []display.ListHealth{at(9, gate.Fresh)}, 3, gate.Stale},
+		"only revocation lists are held": {nil, []display.ListHealth{at(9, gate.Fresh)}, -1, gate.ListMissing},
+	} {
+		confirmed, worst := oldest(c.held, c.hashes)
+		if worst != c.worst || confirmed.IsZero() != (c.hours < 0) || c.hours >= 0 && !confirmed.Equal(time.Unix(int64(c.hours)*3600, 0)) {
+			t.Errorf("%s: %s, confirmed %s", name, worst, confirmed)
+		}
 	}
 }

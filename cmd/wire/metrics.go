@@ -65,7 +65,8 @@ func (g *Gate) figures(s metrics.Sheet) error {
 	s.Time("greengate_clock_floor_timestamp_seconds", "Latest signed time believed, before which it cannot be.", g.clock.FloorTime())
 
 	held := g.held(now)
-	confirmed, grade := oldest(held)
+	hashes := g.heldHashes(now)
+	confirmed, grade := oldest(held, hashes)
 	grades := map[gate.Freshness]int{}
 	for _, l := range held {
 		grades[l.Freshness]++
@@ -78,18 +79,29 @@ func (g *Gate) figures(s metrics.Sheet) error {
 		s.Gauge("greengate_list_extra", "1 for a list of no region of the configuration, that a code asked for.", metrics.Bool(l.Extra), uri)
 	}
 	if !confirmed.IsZero() {
-		s.Gauge("greengate_lists_age_seconds", "Age of the oldest list held.", now.Sub(confirmed).Seconds())
+		s.Gauge("greengate_lists_age_seconds", "Age of the oldest list held, of both kinds.", now.Sub(confirmed).Seconds())
 	}
 	words := []string{gate.ListMissing.String(), gate.Fresh.String(), gate.Stale.String(), gate.TooOld.String()}
-	s.State("greengate_lists_freshness", "Grade of the oldest list held: 1 for the grade that holds.", "grade", grade.String(), words...)
+	s.State("greengate_lists_freshness", "Worst grade of a list held, of both kinds: 1 for the grade that holds.", "grade", grade.String(), words...)
 	for f := gate.Fresh; f <= gate.TooOld; f++ {
-		s.Gauge("greengate_lists_held", "Lists held, by the grade of their age.", float64(grades[f]), label("grade", f.String()))
+		s.Gauge("greengate_lists_held", "Status lists held, by the grade of their age.", float64(grades[f]), label("grade", f.String()))
 	}
 	var bytes int64
 	for _, info := range g.db.Lists() {
 		bytes += info.Size
 	}
-	s.Gauge("greengate_lists_held_bytes", "Size of all lists held, unpacked.", float64(bytes))
+	s.Gauge("greengate_lists_held_bytes", "Size of all status lists held, unpacked.", float64(bytes))
+	// Not one by one: a scheme has hundreds of issuer keys.
+	hashGrades := map[gate.Freshness]int{}
+	for _, l := range hashes {
+		hashGrades[l.Freshness]++
+	}
+	for f := gate.Fresh; f <= gate.TooOld; f++ {
+		s.Gauge("greengate_revocation_lists_held", "Revocation lists of foreign codes held, by the grade of their age.", float64(hashGrades[f]), label("grade", f.String()))
+	}
+	if at, _ := oldest(hashes, nil); !at.IsZero() {
+		s.Gauge("greengate_revocation_lists_age_seconds", "Age of the oldest revocation list held.", now.Sub(at).Seconds())
+	}
 	s.Gauge("greengate_policy_version", "Version of the policy in force, 0 for the built-in one.", float64(g.db.Policy().Version))
 	s.Gauge("greengate_map_version", "Version of the map in force, 0 for none.", float64(g.db.MapVersion()))
 	if days, ok := g.Health().MapAge(); ok {
