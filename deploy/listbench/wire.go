@@ -16,8 +16,6 @@ type meter struct {
 	dials atomic.Int64
 
 	mu    sync.Mutex
-	asked int64 // what was counted when the last request began
-	quiet bool  // the last request was for a timestamp, and brought nothing
 	polls []int64
 }
 
@@ -55,8 +53,9 @@ func (c *countedConn) Write(b []byte) (int, error) {
 }
 
 // pollMeter notes what each poll took that brought nothing: the timestamp was
-// asked for and nothing else until the next one. It stands before the gate's
-// transport.
+// asked for on a kept connection, and the answer was that it is the same. Such
+// an answer has no body, so it is whole when its head is. It stands before the
+// gate's transport.
 type pollMeter struct {
 	*meter
 	next http.RoundTripper
@@ -65,18 +64,12 @@ type pollMeter struct {
 // RoundTrip implements http.RoundTripper.
 func (p pollMeter) RoundTrip(r *http.Request) (*http.Response, error) {
 	m := p.meter
-	timestamp := strings.HasSuffix(r.URL.Path, "/metadata/timestamp.json")
-	now, dials := m.bytes.Load(), m.dials.Load()
-	m.mu.Lock()
-	if timestamp && m.quiet {
-		m.polls = append(m.polls, now-m.asked)
-	}
-	m.asked = now
-	m.mu.Unlock()
+	bytes, dials := m.bytes.Load(), m.dials.Load()
 	res, err := p.next.RoundTrip(r)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	// On a kept connection, and without news.
-	m.quiet = timestamp && err == nil && res.StatusCode == http.StatusNotModified && m.dials.Load() == dials
+	if err == nil && res.StatusCode == http.StatusNotModified && m.dials.Load() == dials && strings.HasSuffix(r.URL.Path, "/metadata/timestamp.json") {
+		m.mu.Lock()
+		m.polls = append(m.polls, m.bytes.Load()-bytes)
+		m.mu.Unlock()
+	}
 	return res, err
 }
