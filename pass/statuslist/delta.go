@@ -254,7 +254,12 @@ func openDelta(delta []byte, l *List) (*deltaReader, error) {
 	if count > l.Len() {
 		return nil, fmt.Errorf("%w: %d entries, the list has %d", ErrDelta, count, l.Len())
 	}
-	return &deltaReader{in: in, k: riceParameter(l.Len(), count), bits: uint(l.bits), left: count, entries: l.Len()}, nil
+	k := riceParameter(l.Len(), count)
+	// Before anybody makes room for so many: each takes a bit for its gap, at least.
+	if count*uint64(1+int(k)+l.bits) > uint64(len(in))*8 {
+		return nil, fmt.Errorf("%w: cut off", ErrDelta)
+	}
+	return &deltaReader{in: in, k: k, bits: uint(l.bits), left: count, entries: l.Len()}, nil
 }
 
 // uvarint reads a number in its one shortest form.

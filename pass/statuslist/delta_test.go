@@ -175,6 +175,7 @@ func TestDeltaIsStrict(t *testing.T) {
 		"more entries":      with(6, 5),
 		"fewer entries":     with(6, 3),
 		"more than it has":  append(slices.Clone(good[:6]), 0x81, 0x02),
+		"all, and no bits":  append(append(slices.Clone(good[:6]), 0x80, 0x02), good[7:]...),
 		"a long number":     append(append(slices.Clone(good[:6]), 0x84, 0x00), good[7:]...),
 		"a byte behind":     append(slices.Clone(good), 0),
 		"padding not zero":  with(len(good)-1, good[len(good)-1]|1),

@@ -99,6 +99,10 @@ func lockFolder(dir string) (unlock func(), err error) {
 // copy brings out up to the timestamp that is visible as it begins. All that
 // this names is there by then.
 func (m *Mirrored) copy(ctx context.Context, repoDir, out string) error {
+	newest, err := newestRoot(repoDir)
+	if err != nil {
+		return err
+	}
 	timestamp, err := os.ReadFile(timestampPath(repoDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("folder %s: %w", repoDir, ErrNoRepository)
@@ -137,6 +141,11 @@ func (m *Mirrored) copy(ctx context.Context, repoDir, out string) error {
 		if err != nil {
 			return err
 		}
+	}
+	// A root that came meanwhile would say that another key signs the timestamp
+	// than signed this one, until the next mirror.
+	if now, err := newestRoot(repoDir); err != nil || now != newest {
+		return errors.Join(errSwept, err)
 	}
 	for _, name := range roots {
 		if err := m.file(ctx, repoDir, out, name); err != nil {
