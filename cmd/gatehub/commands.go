@@ -178,10 +178,16 @@ var commands = []command{
 	{words: "map show", help: "print the five-colour map in force", prepare: showMap},
 	{words: "map try", args: "FILE", help: "say what a map would have changed yesterday; audited", prepare: try(true)},
 	{words: "map set", args: "FILE", help: "sign and publish the five-colour map, JSON or county,level", prepare: setMap},
+	{words: "revocation set", args: "SCHEME KID FILE", help: "set all that is revoked of a foreign issuer's key: eu, 16-byte hashes a line; shc, its crl/KID.json; - is stdin", prepare: setRevocation},
+	{words: "revocation list", help: "list the issuer keys with revocation lists, and what waits", prepare: func(*flag.FlagSet) action {
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Revocations(ctx)) }
+	}},
+	{words: "revocation drop", args: "SCHEME KID", help: "take a key's lists away: its codes are held then", prepare: dropRevocation},
 	{words: "publish", help: "make all changes visible to the gates now; -out writes them to a folder", prepare: publish},
 	{words: "keys list", help: "show who must sign for what, and where the keys are", offline: true, prepare: listKeys},
 	{words: "keys rotate", args: "ROLE", help: "give a role new keys; the old ones are worth nothing then", offline: true, prepare: rotateKeys},
 	{words: "keys renew", help: "sign what the offline keys sign for another life", offline: true, prepare: renewKeys},
+	{words: "keys add-role", args: "ROLE", help: "give lists that were made before it a role: map, release, revocation", offline: true, prepare: addRole},
 	{words: "province add", args: "NN", help: "issue and publish for another province", prepare: addProvince},
 	{words: "lists export", help: "write what is current to a USB stick's folder or a bundle", offline: true, prepare: exportLists},
 	{words: "lists", help: "show the status lists", prepare: func(f *flag.FlagSet) action {

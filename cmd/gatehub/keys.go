@@ -188,6 +188,22 @@ func renewKeys(f *flag.FlagSet) action {
 	}
 }
 
+// addRole is `gatehub keys add-role ROLE`.
+func addRole(f *flag.FlagSet) action {
+	offline := offlineFlag(f)
+	return func(ctx context.Context, c call) error {
+		d, err := openDesk(c, "keys add-role "+c.args[0], *offline)
+		if err != nil {
+			return err
+		}
+		err = d.change(func() (publisher.Version, error) { return d.AddRole(ctx, c.args[0]) })
+		if errors.Is(err, publisher.ErrRole) {
+			return fmt.Errorf("%w\nhint: map, release and revocation can be added; provinces by `gatehub province add`", err)
+		}
+		return err
+	}
+}
+
 // addProvince is `gatehub province add NN`: a status role, an issuer's key at
 // the hub, and that key among those that gates take. Each step can be done again.
 func addProvince(f *flag.FlagSet) action {

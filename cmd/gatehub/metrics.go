@@ -42,6 +42,7 @@ func figures(log *slog.Logger) func(*hub.Hub) http.Handler {
 			s.Time("greengate_hub_published_timestamp_seconds", "When the last publish ended.", at)
 			s.Gauge("greengate_hub_publish_failing", "1 while publishing fails.", metrics.Bool(failed != ""))
 			s.Gauge("greengate_hub_publish_waiting", "1 while something waits for the offline keys.", metrics.Bool(p.Waiting != ""))
+			s.Gauge("greengate_hub_revocations_failing", "1 while a revocation list of foreign codes cannot be published.", metrics.Bool(p.RevocationsFailed != ""))
 			for _, d := range p.Due {
 				s.Time("greengate_hub_role_end_timestamp_seconds", "End of a role of offline keys that is past half its life.", d.Ends, metrics.Label{Name: "role", Value: d.Role})
 			}

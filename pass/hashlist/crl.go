@@ -63,7 +63,7 @@ func parseCRL(data []byte) (c CRL, err error) {
 				}
 				e, err := parseRID(s)
 				if err != nil {
-					return err
+					return fmt.Errorf("number %d: %w", len(c.Entries)+1, err)
 				}
 				c.Entries = append(c.Entries, e)
 			}

@@ -128,10 +128,48 @@ var (
 // SHCKeyID returns the KeyID for the kid of an SHC key, which is base64url.
 func SHCKeyID(kid string) (string, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(kid)
-	if err != nil || len(b) < 1 || len(b) > MaxKeyID {
+	if err != nil || len(b) < 1 || len(b) > MaxKeyID || strings.ContainsAny(kid, "\r\n") {
 		return "", fmt.Errorf("%w: kid %.64q is not base64url of 1 to %d bytes", ErrID, kid, MaxKeyID)
 	}
 	return hex.EncodeToString(b), nil
+}
+
+// euKeyID is the bytes of an EU kid: the beginning of the certificate's SHA-256.
+const euKeyID = 8
+
+// ParseKID returns the KeyID for a kid as the scheme writes it, base64 in an EU
+// trust list and base64url in an SHC key set, or in hex as a KeyID itself.
+func (s Scheme) ParseKID(kid string) (string, error) {
+	switch s {
+	case SHC:
+		// Base64url of so many digits would be more than a kid has.
+		if len(kid) == 2*MaxKeyID && keyID.MatchString(kid) {
+			return kid, nil
+		}
+		return SHCKeyID(kid)
+	case EU:
+		if len(kid) == 2*euKeyID && keyID.MatchString(kid) {
+			return kid, nil
+		}
+		b, err := base64.StdEncoding.Strict().DecodeString(kid)
+		if err != nil || len(b) != euKeyID || strings.ContainsAny(kid, "\r\n") {
+			return "", fmt.Errorf("%w: kid %.64q is not base64 or lower-case hex of %d bytes", ErrID, kid, euKeyID)
+		}
+		return hex.EncodeToString(b), nil
+	}
+	return "", fmt.Errorf("%w: scheme %.8q, want %s or %s", ErrID, s, EU, SHC)
+}
+
+// KID is the key's identifier as the scheme writes it.
+func (id ID) KID() string {
+	b, err := hex.DecodeString(id.KeyID)
+	if err != nil {
+		return id.KeyID // no list's, and no kid either
+	}
+	if id.Scheme == SHC {
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	return base64.StdEncoding.EncodeToString(b)
 }
 
 // Check reports a name that no list has.

@@ -51,6 +51,9 @@ func (h *Hub) adminHandler() http.Handler {
 	op(h, mux, "map-set", act(h.SetMap))
 	op(h, mux, "province-add", act(h.AddProvince))
 	op(h, mux, "offline-contents", bare(h.OfflineContents))
+	mux.HandleFunc("POST /v1/revocation-set", h.serveSetRevocation)
+	op(h, mux, "revocation-drop", h.DropRevocation)
+	op(h, mux, "revocations", bare(h.Revocations))
 	op(h, mux, "publish", bare(h.Publish))
 	op(h, mux, "lists", bare(h.Lists))
 	op(h, mux, "passages", h.Passages)
@@ -88,17 +91,22 @@ func op[Request, Answer any](h *Hub, mux *http.ServeMux, name string, f func(con
 			return
 		}
 		out, err := f(r.Context(), in)
-		if err == nil {
-			answer(w, http.StatusOK, out)
+		h.conclude(w, name, out, err)
+	})
+}
+
+// conclude answers what came of an operation.
+func (h *Hub) conclude(w http.ResponseWriter, name string, out any, err error) {
+	if err == nil {
+		answer(w, http.StatusOK, out)
+		return
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.err) {
+			answer(w, k.status, apiError{Error: err.Error(), Kind: k.word})
 			return
 		}
-		for _, k := range kinds {
-			if errors.Is(err, k.err) {
-				answer(w, k.status, apiError{Error: err.Error(), Kind: k.word})
-				return
-			}
-		}
-		h.log.Error("operation failed", "op", name, "err", err)
-		answer(w, http.StatusInternalServerError, apiError{Error: err.Error()})
-	})
+	}
+	h.log.Error("operation failed", "op", name, "err", err)
+	answer(w, http.StatusInternalServerError, apiError{Error: err.Error()})
 }

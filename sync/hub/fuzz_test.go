@@ -13,7 +13,7 @@ import (
 )
 
 var operations = []string{"declare", "declaration", "declarations", "review", "issue", "recolour", "revoke", "enterprise-add",
-	"enterprises", "permit-issue", "gate-add", "gate-revoke", "gates", "policy-set", "map-set", "lists", "passages", "verify", "unseal-counts"}
+	"enterprises", "permit-issue", "gate-add", "gate-revoke", "gates", "policy-set", "map-set", "lists", "passages", "verify", "unseal-counts", "revocation-drop", "revocations"}
 
 // FuzzAdmin: whatever comes over the socket is answered, and is never the hub's fault.
 func FuzzAdmin(f *testing.F) {

@@ -74,26 +74,27 @@ func (o Options) withDefaults() Options {
 
 // Hub is the authority's end. Its methods are safe for concurrent use.
 type Hub struct {
-	config    Config
-	options   Options
-	paths     paths
-	log       *slog.Logger
-	lock      *os.File
-	store     *storage
-	ca        *ca
-	cert      atomic.Pointer[tls.Certificate]
-	passages  hpke.PrivateKey
-	provinces sync.RWMutex                 // of config.Provinces and issuers
-	issuers   map[string]healthcode.Signer // by province
-	publisher *publisher.Publisher
-	token     [32]byte // SHA-256 of the operator's token
-	lists     *lists
-	fleet     *fleet
-	changed   chan struct{} // something waits to be published
-	publish   sync.Mutex    // one publish at a time
-	last      publishState
-	stopWatch context.CancelFunc
-	watching  sync.WaitGroup
+	config      Config
+	options     Options
+	paths       paths
+	log         *slog.Logger
+	lock        *os.File
+	store       *storage
+	ca          *ca
+	cert        atomic.Pointer[tls.Certificate]
+	passages    hpke.PrivateKey
+	provinces   sync.RWMutex                 // of config.Provinces and issuers
+	issuers     map[string]healthcode.Signer // by province
+	publisher   *publisher.Publisher
+	token       [32]byte // SHA-256 of the operator's token
+	lists       *lists
+	revocations revocations
+	fleet       *fleet
+	changed     chan struct{} // something waits to be published
+	publish     sync.Mutex    // one publish at a time
+	last        publishState
+	stopWatch   context.CancelFunc
+	watching    sync.WaitGroup
 }
 
 // Open opens the hub that Init made in dir. One process at a time may have it open.
@@ -165,6 +166,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 		return nil, err
 	}
 	h.lists = newLists(h.config.ListBase, published)
+	if err := h.revocations.open(h.paths.revocation()); err != nil {
+		return nil, err
+	}
 	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	h.stopWatch = cancel
 	if err := h.watchCodes(ctx, watch); err != nil {

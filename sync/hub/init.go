@@ -32,16 +32,17 @@ const issuerLife = 2 * 365 * 24 * time.Hour
 // paths are the files of a data folder.
 type paths struct{ dir string }
 
-func (p paths) config() string    { return filepath.Join(p.dir, "hub.json") }
-func (p paths) ca() string        { return filepath.Join(p.dir, "ca") }
-func (p paths) keys() string      { return filepath.Join(p.dir, "keys") }
-func (p paths) tufKeys() string   { return filepath.Join(p.dir, "keys", "tuf") }
-func (p paths) hpkeKey() string   { return filepath.Join(p.dir, "keys", "passages.pem") }
-func (p paths) lists() string     { return filepath.Join(p.dir, "lists") }
-func (p paths) jetstream() string { return filepath.Join(p.dir, "jetstream") }
-func (p paths) token() string     { return filepath.Join(p.dir, "operator.token") }
-func (p paths) lock() string      { return filepath.Join(p.dir, "lock") }
-func (p paths) socket() string    { return filepath.Join(p.dir, SocketName) }
+func (p paths) config() string     { return filepath.Join(p.dir, "hub.json") }
+func (p paths) ca() string         { return filepath.Join(p.dir, "ca") }
+func (p paths) keys() string       { return filepath.Join(p.dir, "keys") }
+func (p paths) tufKeys() string    { return filepath.Join(p.dir, "keys", "tuf") }
+func (p paths) hpkeKey() string    { return filepath.Join(p.dir, "keys", "passages.pem") }
+func (p paths) lists() string      { return filepath.Join(p.dir, "lists") }
+func (p paths) revocation() string { return filepath.Join(p.dir, "revocation") }
+func (p paths) jetstream() string  { return filepath.Join(p.dir, "jetstream") }
+func (p paths) token() string      { return filepath.Join(p.dir, "operator.token") }
+func (p paths) lock() string       { return filepath.Join(p.dir, "lock") }
+func (p paths) socket() string     { return filepath.Join(p.dir, SocketName) }
 func (p paths) issuer(province string) string {
 	return filepath.Join(p.keys(), "issuer-"+province+".pem")
 }

@@ -179,6 +179,7 @@ type hubView struct {
 	Now               string
 	Published, Failed string
 	Waiting           string
+	Revocations       string
 	Due               []dueView
 	Timestamp         int64
 	Gates             []gateView
@@ -316,7 +317,7 @@ func (h *Hub) view(r *http.Request) (hubView, error) {
 	}
 	h.last.mu.Lock()
 	v.Published, v.Failed, v.Timestamp = local(h.last.at), h.last.err, h.last.result.Timestamp
-	v.Waiting = h.last.result.Waiting
+	v.Waiting, v.Revocations = h.last.result.Waiting, h.last.result.RevocationsFailed
 	for _, d := range h.last.result.Due {
 		v.Due = append(v.Due, dueView{d.Role, d.Ends.In(h.options.Location).Format(time.DateOnly)})
 	}

@@ -145,6 +145,7 @@ func (h *Hub) Publish(ctx context.Context) (Published, error) {
 	defer h.publish.Unlock()
 	out, err := h.publishNow(ctx)
 	if err == nil {
+		h.publishRevocations(ctx, &out)
 		out.Mirror = h.mirror(ctx)
 	}
 	h.last.mu.Lock()
@@ -248,17 +249,39 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 		h.log.Warn("a role wants the offline keys before its end", "role", d.Role, "ends", d.At)
 	}
 	h.lists.mu.Lock()
-	defer h.lists.mu.Unlock()
 	for _, s := range snapshots {
 		s.list.done = s.changed
 	}
+	h.lists.mu.Unlock()
+	h.noteLists(v, &out)
+	return out, nil
+}
+
+// noteLists takes note of the status lists that a publish wrote or renewed.
+func (h *Hub) noteLists(v publisher.Version, out *Published) {
+	h.lists.mu.Lock()
+	defer h.lists.mu.Unlock()
 	for _, i := range v.Lists {
 		out.Lists = append(out.Lists, i.URI)
 		if l := h.lists.byURI[i.URI]; l != nil {
 			l.info = i
 		}
 	}
-	return out, nil
+	for _, i := range v.Revocations {
+		out.Revocations = append(out.Revocations, i.ID.String())
+	}
+}
+
+// coloursWait says whether a status list has changes that are not published.
+func (h *Hub) coloursWait() bool {
+	h.lists.mu.Lock()
+	defer h.lists.mu.Unlock()
+	for _, l := range h.lists.byURI {
+		if l.changed != l.done {
+			return true
+		}
+	}
+	return false
 }
 
 // publishLoop publishes by itself until ctx ends: PublishDelay after a change,

@@ -267,6 +267,11 @@ type Published struct {
 	Timestamp int64 `json:"timestamp"`
 	// Lists that were written.
 	Lists []string `json:"lists,omitempty"`
+	// Revocations are the hash lists of foreign codes that were written.
+	Revocations []string `json:"revocations,omitempty"`
+	// RevocationsFailed says which of them were not, and why; "" for none. They
+	// are tried again with each publish.
+	RevocationsFailed string `json:"revocations_failed,omitempty"`
 	// Waiting says what was left out because it must be signed by keys that are
 	// offline, and what to do; "" for nothing. Colours never wait.
 	Waiting string `json:"waiting,omitempty"`

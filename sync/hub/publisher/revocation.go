@@ -43,20 +43,6 @@ type HashList struct {
 	Drop bool
 }
 
-// AddRevocation makes the revocation role in a repository that has none. It
-// needs the offline keys of targets.
-func (p *Publisher) AddRevocation(ctx context.Context) (Version, error) {
-	return p.change(ctx, func(r *repository, sign map[string]bool) (func() error, error) {
-		if err := p.mayTargets(r); err != nil {
-			return nil, err
-		}
-		if r.delegation(revocationRole) != nil {
-			return nil, nil
-		}
-		return nil, p.delegate(r, revocationRole, sign)
-	})
-}
-
 // revocations puts the lists into their role. Those with the bytes that are
 // published, and with more than half their life left, cost nothing.
 func (p *Publisher) revocations(ctx context.Context, r *repository, lists []HashList, now time.Time,
@@ -177,7 +163,10 @@ func (p *Publisher) hashList(r *repository, role *metadata.Metadata[metadata.Tar
 	if next, err = hashlist.New(part.id.Scheme, part.entries); err != nil {
 		return d, none, nil, fmt.Errorf("list %s: %w: %w", part.id, ErrHashList, err)
 	}
-	d.Info = hashlist.Info{ID: part.id, Sequence: 1, Issued: now, Expires: now.Add(p.options.ListLife),
+	// Each signature of the role raises its version and a list's sequence by one
+	// at most. So a list that was dropped, or cut another way, and comes back
+	// begins above all that it had, and no gate takes it for an older one.
+	d.Info = hashlist.Info{ID: part.id, Sequence: uint64(role.Signed.Version), Issued: now, Expires: now.Add(p.options.ListLife),
 		Entries: int64(next.Len()), SHA256: sha256.Sum256(next.File())}
 	path := part.id.Path()
 	t := role.Signed.Targets[path]

@@ -242,6 +242,32 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
+// TestRevocationsComeBack: whoever held a list before it was dropped or cut
+// another way sees that what came back is newer.
+func TestRevocationsComeBack(t *testing.T) {
+	d := newDesk(t, "33")
+	all := hashlist.ID{Scheme: hashlist.EU, KeyID: berlin}
+	last := uint64(0)
+	for range 3 {
+		for n := range 3 {
+			d.publish(eu(0, n))
+			x := d.described(all)
+			if x.Sequence <= last {
+				t.Errorf("sequence %d after %d", x.Sequence, last)
+			}
+			last = x.Sequence
+		}
+		d.publish(Contents{Revocations: []HashList{{Scheme: hashlist.EU, KeyID: berlin, Drop: true}}})
+	}
+	if _, err := d.Rotate(context.Background(), revocationRole); err != nil {
+		t.Fatal(err)
+	}
+	d.publish(eu(0, 1))
+	if x := d.described(all); x.Sequence <= last {
+		t.Errorf("after a rotation: sequence %d after %d", x.Sequence, last)
+	}
+}
+
 func TestRevocationsRefused(t *testing.T) {
 	d := newDesk(t, "33")
 	for _, l := range []HashList{
@@ -257,7 +283,7 @@ func TestRevocationsRefused(t *testing.T) {
 		t.Errorf("published are %+v, %v", infos, err)
 	}
 	// A repository from before there was the role gets it with the offline keys.
-	if _, err := d.AddRevocation(context.Background()); err != nil {
+	if _, err := d.AddRole(context.Background(), revocationRole); err != nil {
 		t.Error(err)
 	}
 	if v, err := d.Rotate(context.Background(), revocationRole); err != nil || v.Roles[revocationRole] == 0 {

@@ -86,10 +86,10 @@ func (p *Publisher) AddProvinces(ctx context.Context, provinces ...string) (Vers
 }
 
 // AddRole makes a delegated role that Init makes today and a repository of
-// before may not have: map, release. It needs the offline keys of targets, and is
+// before may not have: map, release, revocation. It needs the offline keys of targets, and is
 // nothing where the role is there.
 func (p *Publisher) AddRole(ctx context.Context, role string) (Version, error) {
-	if role != releaseRole && role != mapRole {
+	if role != releaseRole && role != mapRole && role != revocationRole {
 		return Version{}, fmt.Errorf("role %q: %w", role, ErrRole)
 	}
 	return p.change(ctx, func(r *repository, sign map[string]bool) (func() error, error) {
