@@ -346,6 +346,9 @@ func (db *DB) StageHashDelta(info hashlist.Info, changes []hashlist.Change) (err
 	if err := info.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	if info.Entries < 0 || info.Entries > int64(info.Scheme.MaxEntries()) {
+		return fmt.Errorf("%w: list %s of %d entries", ErrInvalid, info, info.Entries)
+	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if err := db.readyForHashes(info); err != nil {
@@ -621,8 +624,7 @@ func (db *DB) committedHashes(tx *Tx) {
 }
 
 // loadHashes reads where the revocation lists lie, and takes out what a crash
-// has left. Their blocks are checked when they are looked at: reading them all
-// would take a card seconds at each start.
+// has left. Their blocks are checked when they are looked at.
 func (db *DB) loadHashes(v *view) error {
 	var bad []string
 	var strays []uint64

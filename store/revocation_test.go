@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -280,6 +281,12 @@ func TestHashListRefused(t *testing.T) {
 	wrong.Entries--
 	if err := db.StageHashDelta(wrong, changes); !errors.Is(err, ErrDigest) {
 		t.Errorf("a delta with fewer entries: %v", err)
+	}
+	for _, n := range []int64{-1, math.MaxInt64} {
+		wrong.Entries = n
+		if err := db.StageHashDelta(wrong, changes); !errors.Is(err, ErrInvalid) {
+			t.Errorf("a delta to %d entries: %v", n, err)
+		}
 	}
 	if err := db.StageHashDelta(info2, changes[1:]); !errors.Is(err, ErrDigest) {
 		t.Errorf("a delta that lacks a change: %v", err)

@@ -28,7 +28,7 @@ var revocationPaths = []string{"revocation/*/*/*.ghl"}
 // unit is how many bytes the lists of one issuer key have at most when it is
 // first cut into partitions: half of what one may have, so that they can grow
 // before all is cut anew and fetched anew by every gate.
-const unit = hashlist.MaxSize / 2
+const unit int64 = hashlist.MaxSize / 2
 
 // HashList is what is revoked of one issuer key of a foreign scheme.
 type HashList struct {
@@ -113,7 +113,6 @@ type part struct {
 // parts cuts the list: as it is published now where that fits, with as few
 // digits as will do where not.
 func (l HashList) parts(digits int) ([]part, error) {
-	width := l.Scheme.Width()
 	for i := 1; i < len(l.Entries); i++ {
 		if bytes.Compare(l.Entries[i-1].Hash[:], l.Entries[i].Hash[:]) >= 0 {
 			return nil, fmt.Errorf("%w: %s list of key %s: entry %d is not above the one before it", ErrHashList, l.Scheme, l.KeyID, i)
@@ -126,11 +125,12 @@ func (l HashList) parts(digits int) ([]part, error) {
 		}
 		return most <= l.Scheme.MaxEntries()
 	}
-	if digits >= 0 && fits(digits) && (digits == 0 || len(l.Entries)*width > unit/16) {
+	size := int64(len(l.Entries)) * int64(l.Scheme.Width())
+	if digits >= 0 && fits(digits) && (digits == 0 || size > unit/16) {
 		return l.cut(digits), nil
 	}
 	for digits = range 3 {
-		if len(l.Entries)*width <= unit<<(4*digits) && fits(digits) {
+		if size <= unit<<(4*digits) && fits(digits) {
 			return l.cut(digits), nil
 		}
 	}
