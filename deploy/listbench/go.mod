@@ -5,6 +5,7 @@ go 1.26.0
 replace greengate => ../..
 
 require (
+	go.etcd.io/bbolt v1.5.0
 	golang.org/x/sys v0.49.0
 	greengate v0.0.0-00010101000000-000000000000
 	modernc.org/sqlite v1.62.0
@@ -33,7 +34,6 @@ require (
 	github.com/sigstore/sigstore v1.10.6 // indirect
 	github.com/theupdateframework/go-tuf/v2 v2.4.2 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
-	go.etcd.io/bbolt v1.5.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/term v0.47.0 // indirect

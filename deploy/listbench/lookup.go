@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,8 +14,11 @@ import (
 	"path/filepath"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
 	"greengate/gate"
 	"greengate/pass"
+	"greengate/pass/hashlist"
 	"greengate/store"
 )
 
@@ -115,8 +122,83 @@ func takeTurns(rounds int, thing, floor func() time.Duration) (ratio, t, f float
 	return median(ratios), median(things), median(floors)
 }
 
-// view measures what is asked of the file while the gate runs, a role's
-// metadata in a transaction of bbolt's, against one verification.
+// foreignHashes is how many revocations of foreign codes the view is measured
+// with, all of one issuer.
+const foreignHashes = 500_000
+
+// revocations puts that many hashes into the store, and returns what looks one
+// of them up.
+func revocations(db *store.DB) (lookup func() bool, err error) {
+	issuer := []byte("issuer-1")
+	id := hashlist.ID{Scheme: hashlist.EU, KeyID: hex.EncodeToString(issuer)}
+	r := rand.New(rand.NewPCG(4, 4))
+	entries := make([]hashlist.Entry, foreignHashes)
+	for i := range entries {
+		binary.BigEndian.PutUint64(entries[i].Hash[:], r.Uint64())
+		binary.BigEndian.PutUint64(entries[i].Hash[8:], r.Uint64())
+	}
+	wanted := make([]pass.RevocationID, 1000)
+	for i := range wanted {
+		wanted[i] = pass.RevocationID{Scheme: string(id.Scheme), KeyID: issuer, Hash: entries[i].Hash}
+	}
+	l, err := hashlist.New(id.Scheme, hashlist.Normal(entries))
+	if err != nil {
+		return nil, err
+	}
+	file := l.File()
+	info := hashlist.Info{ID: id, Sequence: 1, Issued: dayOne, Expires: dayOne.AddDate(0, 0, 30), Entries: int64(l.Len()), SHA256: sha256.Sum256(file)}
+	if err := db.StageHashes(info, file); err != nil {
+		return nil, err
+	}
+	if err := db.Install(func(tx *store.Tx) error { return tx.PutHashes(info) }); err != nil {
+		return nil, err
+	}
+	n := 0
+	return func() bool {
+		n++
+		a := db.Revoked(wanted[n%len(wanted)])
+		return a.Found && a.Revoked
+	}, nil
+}
+
+// viewed returns what reads one code's status from the store's file as it
+// lies there, in a transaction of bbolt's for itself: what a lookup would cost
+// that was not served from memory.
+func viewed(path string) (lookup func() bool, end func() error, err error) {
+	b, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return nil, nil, err
+	}
+	var generations [][]byte
+	err = b.View(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("generations")).ForEachBucket(func(k []byte) error {
+			generations = append(generations, bytes.Clone(k))
+			return nil
+		})
+	})
+	if err != nil || len(generations) == 0 {
+		return nil, nil, errors.Join(err, errors.New("no list in the file"), b.Close())
+	}
+	const piece = 4068
+	r := rand.New(rand.NewPCG(5, 5))
+	return func() bool {
+		var status byte
+		var key [4]byte
+		code := r.Uint64N(perList)
+		binary.BigEndian.PutUint32(key[:], uint32(code/4/piece))
+		err := b.View(func(tx *bolt.Tx) error {
+			v := tx.Bucket([]byte("generations")).Bucket(generations[code%uint64(len(generations))]).Get(key[:])
+			status = v[code/4%piece]>>(code%4*2)&3 + 1
+			return nil
+		})
+		return err == nil && status != 0
+	}, b.Close, nil
+}
+
+// view measures two reads of the file against one verification: one code's
+// status, and what is asked of the file while a person with a foreign code
+// waits, which is a hash among revocations that are not in memory, with the
+// check of its block.
 func (b *bench) view(ctx context.Context) error {
 	return b.temp(func(dir string) error {
 		path := filepath.Join(dir, "lists.db")
@@ -128,6 +210,10 @@ func (b *bench) view(ctx context.Context) error {
 			return err
 		}
 		public, private, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			return err
+		}
+		revoked, err := revocations(db)
 		if err != nil {
 			return err
 		}
@@ -143,16 +229,26 @@ func (b *bench) view(ctx context.Context) error {
 				return time.Since(start) / time.Duration(n)
 			}
 		}
-		ratio, t, f := takeTurns(b.rounds(41, 15),
-			calls(2000, func() bool { return len(db.Metadata("timestamp")) > 0 }),
-			calls(100, func() bool { return ed25519.Verify(public, message, signature) }))
+		verify := calls(100, func() bool { return ed25519.Verify(public, message, signature) })
+		ratio, t, _ := takeTurns(b.rounds(41, 15), calls(2000, revoked), verify)
+		b.say("revoked.ratio", ratio, "ratio")
+		b.say("revoked.ns", t, "ns")
+		b.say("view.metadata.ns", float64(calls(2000, func() bool { return len(db.Metadata("timestamp")) > 0 })()), "ns")
+		if err := db.Close(); err != nil {
+			return err
+		}
+		one, end, err := viewed(path)
+		if err != nil {
+			return err
+		}
+		ratio, t, f := takeTurns(b.rounds(41, 15), calls(2000, one), verify)
 		if failed {
 			return errors.New("a view found nothing, or a verification failed")
 		}
 		b.say("view.ratio", ratio, "ratio")
 		b.say("view.ns", t, "ns")
 		b.say("view.floor.ns", f, "ns")
-		return db.Close()
+		return end()
 	})
 }
 
