@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 )
@@ -511,6 +512,26 @@ func TestRetries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A timestamp that is cut each time, however late, is given up like anything else.
+func TestTimestampCutForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		h, err := NewHTTPS("https://h.example/lists", &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			n++
+			res := reply(r, 200, strings.Repeat("x", 16<<10))
+			res.ContentLength = -1
+			res.Body = io.NopCloser(io.MultiReader(res.Body, iotest.ErrReader(io.ErrUnexpectedEOF)))
+			return res, nil
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Fetch(t.Context(), timestampFile, 16<<10); !errors.Is(err, ErrUnavailable) || n != tries {
+			t.Errorf("%v after %d requests, want %d", err, n, tries)
+		}
+	})
 }
 
 // A server that falls over in the middle of a run does not hold a thousand
