@@ -142,14 +142,16 @@ func (db *DB) Revoked(id pass.RevocationID) (r gate.Revocation) {
 			return r
 		}
 		e, found, err := db.findHash(l, hashlist.Hash(id.Hash))
-		if err == nil {
+		now := db.view.Load().hashList(id)
+		// Another file that was begun meanwhile numbers its generations anew: what
+		// was found there counts only while the list is the one that was asked.
+		if err == nil && now == l {
 			r = gate.Revocation{Found: true, Revoked: found, Sequence: l.info.Sequence, Issued: l.info.Issued, Confirmed: l.confirmed}
 			if found && e.Before != 0 {
 				r.Before = time.Unix(e.Before, 0).UTC()
 			}
 			return r
 		}
-		now := db.view.Load().hashList(id)
 		if now == l {
 			if !errors.Is(err, ErrClosed) {
 				l.lose(db, err)
