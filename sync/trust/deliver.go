@@ -279,10 +279,11 @@ func (r *run) list(ctx context.Context, role string, d statuslist.Description, p
 		switch err := r.patch(ctx, role, info, path, delta); {
 		case err == nil:
 			return nil
-		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrStore):
+		case errors.Is(err, ErrStore), ctx.Err() != nil:
 			return err
 		default:
-			// A mirror that has no deltas, or a wrong one, still has the list.
+			// A mirror that has no deltas, a wrong one, or one that it cannot
+			// give, may still have the list.
 			r.config.Log.Info("delta not used, fetching the list", "uri", info.URI, "from", delta.From, "error", err)
 		}
 	}

@@ -131,7 +131,8 @@ func TestListComesAsADelta(t *testing.T) {
 // Whatever is wrong with a delta, the list comes whole in the same run.
 func TestListComesWholeWhereADeltaDoesNotDo(t *testing.T) {
 	for name, hostile := range map[string]func(path string, data []byte) ([]byte, error){
-		"not there": func(string, []byte) ([]byte, error) { return nil, ErrNotFound },
+		"unavailable": func(string, []byte) ([]byte, error) { return nil, ErrUnavailable },
+		"not there":   func(string, []byte) ([]byte, error) { return nil, ErrNotFound },
 		"other bytes": func(_ string, data []byte) ([]byte, error) {
 			return append(data[:len(data)-1:len(data)-1], ^data[len(data)-1]), nil
 		},
@@ -245,7 +246,7 @@ func TestCutAtADelta(t *testing.T) {
 	a.recolour(hangzhou, 5, 30, 3)
 	a.publish("status-33")
 	d.server.hostile = func(path string) ([]byte, error) {
-		if strings.HasSuffix(path, ".tsd") {
+		if strings.HasPrefix(path, "targets/") {
 			return nil, ErrUnavailable
 		}
 		return nil, nil

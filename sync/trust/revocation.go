@@ -161,7 +161,7 @@ func (r *run) hashList(ctx context.Context, id hashlist.ID, t *metadata.TargetFi
 		switch err := r.hashDelta(ctx, d, delta); {
 		case err == nil:
 			return r.staged(d.Info)
-		case errors.Is(err, ErrUnavailable):
+		case errors.Is(err, ErrStore), ctx.Err() != nil:
 			return err
 		default:
 			// A mirror that has no deltas, or a wrong one, still has the list.
