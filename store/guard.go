@@ -32,7 +32,15 @@ func (db *DB) limit(bytes int64) time.Duration {
 // which is also errNoEnd, f goes on, and nobody may use what it uses.
 func bounded(limit time.Duration, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- caught(f) }()
+	go func() {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() {
+			if p := recover(); p != nil {
+				done <- fmt.Errorf("%w: %v", ErrDamaged, p)
+			}
+		}()
+		done <- f()
+	}()
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	select {
@@ -41,20 +49,6 @@ func bounded(limit time.Duration, f func() error) error {
 	case <-timeout.C:
 		return fmt.Errorf("%w: %w within %s", ErrDamaged, errNoEnd, limit)
 	}
-}
-
-// caught calls f, which uses bbolt, on this goroutine. A panic in there and a
-// mapped page that cannot be read are ErrDamaged. It is for the reading of a few
-// keys while somebody waits: another goroutine would take several times as long
-// as the read, and the lane gives up what does not come back.
-func caught(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
-		}
-	}()
-	return f()
 }
 
 // guard calls f, which uses bbolt. After damage the memory goes on answering,

@@ -172,7 +172,7 @@ func (l *hashList) lose(db *DB, err error) {
 
 // findHash looks the hash up, in what changed last first.
 func (db *DB) findHash(l *hashList, h hashlist.Hash) (e hashlist.Entry, found bool, err error) {
-	err = db.readBy(caught, func(tx *bolt.Tx) error {
+	err = db.readHashes(func(tx *bolt.Tx) error {
 		for _, t := range l.over {
 			record, err := t.find(tx, overlayWidth, h)
 			if err != nil {
@@ -198,17 +198,14 @@ func (db *DB) findHash(l *hashList, h hashlist.Hash) (e hashlist.Entry, found bo
 // readHashes reads the file, and returns what f does. Where the file itself is
 // damaged, the next Install begins another.
 func (db *DB) readHashes(f func(tx *bolt.Tx) error) error {
-	return db.readBy(func(view func() error) error { return bounded(db.limit(2*hashlist.MaxFile), view) }, f)
-}
-
-// readBy is readHashes in the way that is given for calling bbolt.
-func (db *DB) readBy(call func(func() error) error, f func(tx *bolt.Tx) error) error {
 	b := db.reading.Load()
 	if b == nil {
 		return ErrClosed
 	}
 	var found error
-	err := call(func() error {
+	// Another goroutine costs more than the read; but a lookup that never came back
+	// would keep the whole lane from opening codes.
+	err := bounded(db.limit(2*hashlist.MaxFile), func() error {
 		return b.View(func(tx *bolt.Tx) error {
 			found = f(tx)
 			return nil
