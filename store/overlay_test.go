@@ -290,3 +290,46 @@ func TestRecentIsAskedOnce(t *testing.T) {
 		t.Error("no room in its own place")
 	}
 }
+
+// BenchmarkHundredDays takes a hundred days of 1 % into 150 million codes, in
+// the transactions of 4 MiB in which the lists' client brings them in.
+func BenchmarkHundredDays(b *testing.B) {
+	const lists, together = 143, 16
+	var file, raw int64
+	for b.Loop() {
+		path := filepath.Join(b.TempDir(), "lists.db")
+		db, err := Open(path, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		histories := make([]*history, lists)
+		each := func(f func(tx *Tx, h *history) error) {
+			for from := 0; from < lists; from += together {
+				install(b, db, func(tx *Tx) error {
+					for _, h := range histories[from:min(from+together, lists)] {
+						if err := f(tx, h); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
+		}
+		raw = 0
+		for i := range histories {
+			histories[i] = newHistory(b, i%patched+patched*2*(i/patched), 256<<10)
+			raw += histories[i].info.Size
+		}
+		each(func(tx *Tx, h *history) error { return tx.PutList(h.info, h.raw) })
+		for range 100 {
+			each(func(tx *Tx, h *history) error { delta := h.next(1 << 20 / 100); return tx.PatchList(h.info, delta) })
+		}
+		fi, err := os.Stat(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		file = fi.Size()
+		shut(b, db)
+	}
+	b.ReportMetric(float64(file)/float64(raw), "ratio.150m")
+}
