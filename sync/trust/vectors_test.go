@@ -187,7 +187,7 @@ func TestVectors(t *testing.T) {
 					// a role that has nothing to do with the target.
 					var n int64
 					_, scan := fmt.Sscanf(rel, "metadata/%d.root.json", &n)
-					if info.IsDir() || scan == nil && n <= first.Signed.Version || rel == "metadata/5.registry.npmjs.org.json" {
+					if info.IsDir() || scan == nil && n <= first.Signed.Version || strings.HasPrefix(rel, "metadata/5.registry.") {
 						continue
 					}
 					if !way.asked[rel] {
