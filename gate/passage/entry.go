@@ -11,11 +11,45 @@ type Entry struct {
 	Seq uint64
 	// Segment whose data key sealed it.
 	Segment uint64
-	// Clear and Sealed are the two parts.
+	// Clear and Sealed are the two parts; both empty in a tombstone.
 	Clear, Sealed []byte
+	// Tombstone: the gate gave the record up, since the hub would not have it.
+	// The digests of the two parts take its place in the chain.
+	Tombstone                 bool
+	ClearDigest, SealedDigest [32]byte
 	// Chain is the head of the gate's chain with this record in it. It does not
 	// travel: whoever parses a batch computes it anew.
 	Chain [32]byte
+}
+
+// Bury returns the tombstone of e.
+func (e Entry) Bury() Entry {
+	if e.Tombstone {
+		return e
+	}
+	return Entry{Seq: e.Seq, Segment: e.Segment, Tombstone: true, Chain: e.Chain,
+		ClearDigest: sha256.Sum256(e.Clear), SealedDigest: sha256.Sum256(e.Sealed)}
+}
+
+// Next is the head of the chain with e behind prev.
+func (e Entry) Next(prev [32]byte) [32]byte {
+	if e.Tombstone {
+		return NextDigests(prev, e.ClearDigest, e.SealedDigest)
+	}
+	return Next(prev, e.Clear, e.Sealed)
+}
+
+// Run is a piece of a gate's history as its journal gives it out: what a
+// [Batch] is made of. Entries may be empty, and Skip is nil in nearly all.
+type Run struct {
+	// Skip says which records before the first entry are no more.
+	Skip *Skip
+	// Prev is the head of the chain before the first entry.
+	Prev [32]byte
+	// Keys of the segments that the entries lie in, one each, rising.
+	Keys []SegmentKey
+	// Entries with rising sequences without a gap.
+	Entries []Entry
 }
 
 // Genesis is the head of a gate's chain before its first record.

@@ -393,6 +393,12 @@ func FuzzParseBatch(f *testing.F) {
 	}
 	f.Add(data)
 	f.Add(data[:40])
+	b.Skip, b.Entries[0], b.Keys[0] = nil, b.Entries[0].Bury(), SegmentKey{Segment: 1}
+	grave, err := b.Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(grave)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := ParseBatch(data)
 		if err != nil {

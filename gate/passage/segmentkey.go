@@ -16,10 +16,22 @@ import (
 type SegmentKey struct {
 	// Segment counts the segments of a gate from 1.
 	Segment uint64
-	// Encapsulated is HPKE's encapsulated key, 32 bytes.
+	// Encapsulated is HPKE's encapsulated key, 32 bytes. It and Sealed are empty
+	// in a key that was destroyed: then nobody can open the segment's records.
 	Encapsulated []byte
 	// Sealed is the data key under it, 48 bytes.
 	Sealed []byte
+}
+
+// Destroyed reports whether the key was destroyed.
+func (k SegmentKey) Destroyed() bool { return len(k.Encapsulated) == 0 && len(k.Sealed) == 0 }
+
+// Check says whether the key has the form of one, or of a destroyed one.
+func (k SegmentKey) Check() error {
+	if !k.Destroyed() && (len(k.Encapsulated) != encapsulatedBytes || len(k.Sealed) != sealedKeyBytes) {
+		return fmt.Errorf("%w: key of segment %d", ErrMalformed, k.Segment)
+	}
+	return nil
 }
 
 // Lengths of a SegmentKey's fields: an X25519 point, and a key of 32 bytes with its tag of 16.
@@ -152,6 +164,9 @@ type Unsealer struct {
 
 // OpenSegmentKey opens a segment's data key. Errors wrap [ErrSealed].
 func OpenSegmentKey(gateID string, k SegmentKey, hub hpke.PrivateKey) (*Unsealer, error) {
+	if k.Destroyed() {
+		return nil, fmt.Errorf("data key of segment %d: %w: it was destroyed", k.Segment, ErrSealed)
+	}
 	r, err := hpke.NewRecipient(k.Encapsulated, hub, kdf(), aead(), segmentInfo(gateID, k.Segment))
 	if err != nil {
 		return nil, fmt.Errorf("data key of segment %d: %w: %w", k.Segment, ErrSealed, err)
@@ -173,6 +188,9 @@ func OpenSegmentKey(gateID string, k SegmentKey, hub hpke.PrivateKey) (*Unsealer
 // Open opens the sealed part of an entry. Errors wrap [ErrSealed],
 // [ErrTooLarge] or [ErrMalformed].
 func (u *Unsealer) Open(e Entry) (gate.Sealed, error) {
+	if e.Tombstone {
+		return gate.Sealed{}, fmt.Errorf("record %d: %w: a tombstone", e.Seq, ErrSealed)
+	}
 	if e.Segment != u.segment {
 		return gate.Sealed{}, fmt.Errorf("record %d of segment %d: %w: key of segment %d", e.Seq, e.Segment, ErrSealed, u.segment)
 	}

@@ -228,7 +228,12 @@ func (h *Hub) loadFleet(ctx context.Context) error {
 // passageOf is the clear part of one entry. An entry that cannot be read, or
 // that gives itself another sequence than it has, is a tombstone.
 func passageOf(gateID string, e passage.Entry, received time.Time) Passage {
-	p := Passage{Gate: gateID, Sequence: e.Seq, Received: received, Digest: digest(e.Clear)}
+	p := Passage{Gate: gateID, Sequence: e.Seq, Received: received}
+	if e.Tombstone {
+		p.Tombstone, p.Digest = true, e.ClearDigest[:]
+		return p
+	}
+	p.Digest = digest(e.Clear)
 	seq, r, err := passage.DecodeClear(e.Clear)
 	if err != nil || seq != e.Seq {
 		p.Tombstone = true
