@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 # The race detector needs a C compiler; a machine without one is told so.
 HAVE_CC := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
-.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists screenshots notices clean
+.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists bench-passages screenshots notices clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,7 +42,8 @@ check: ## gofmt, vet, staticcheck, go.mod, notices
 	@$(GO) tool staticcheck ./...
 	@$(GO) mod tidy -diff
 	@$(GO) mod verify
-	@cd deploy/listbench && $(GO) vet ./... && $$($(GO) -C ../.. tool -n staticcheck) ./... && $(GO) mod tidy -diff
+	@for m in deploy/listbench deploy/passagebench; do \
+	  (cd $$m && $(GO) vet ./... && $$($(GO) -C "$(CURDIR)" tool -n staticcheck) ./... && $(GO) mod tidy -diff) || exit 1; done
 	@deploy/notices -check
 
 unit: ## all tests, with the race detector where there is a C compiler
@@ -88,6 +89,9 @@ bench: build ## figures, each beside its floor in the same run: bench: NAME VALU
 
 bench-lists: ## figures of the status lists, some 20 minutes (BENCH_SHORT=1: some 3)
 	@GO="$(GO)" deploy/bench-lists
+
+bench-passages: build ## figures of journal, upload and hub, some 15 minutes (BENCH_SHORT=1: one)
+	@GO="$(GO)" deploy/bench-passages
 
 screenshots: build ## pictures of every page and state, in out/screenshots (needs chromium)
 	@mkdir -p out/screenshots
