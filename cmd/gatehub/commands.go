@@ -53,6 +53,9 @@ var commands = []command{
 	{words: "init", help: "make a hub in an empty folder: keys, authority, signed lists", offline: true, prepare: initialise},
 	{words: "serve", help: "run the hub", offline: true, prepare: serve},
 
+	{words: "node add", args: "NAME", help: "make the folder of a cluster's node, to be carried there", offline: true, prepare: addNode},
+	{words: "node", help: "run one node of a JetStream cluster; -dir is the folder that node add made", offline: true, prepare: node},
+
 	{words: "declare", help: "take a person's declaration", prepare: func(f *flag.FlagSet) action {
 		var r hub.DeclareRequest
 		f.StringVar(&r.Name, "name", "", "the person's `name`")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"greengate/sync/hub"
@@ -18,11 +19,17 @@ func initialise(f *flag.FlagSet) action {
 	f.StringVar(&c.Name, "name", "", "the authority's `name`")
 	f.StringVar(&c.URL, "url", "", "where gates find the hub, as https://hub.example:8443")
 	f.Var((*list)(&c.Hosts), "host", "a further `name` or address in the hub's certificate; repeat for more")
+	f.BoolVar(&c.Cluster, "cluster", false, "keep registry and passages on a JetStream cluster: serve wants -nats then, now and for ever")
 	f.Var((*list)(&c.Provinces), "province", "a province it issues for, two `digits` of GB/T 2260; repeat for more")
 	return func(ctx context.Context, in call) error {
 		log := slog.New(slog.NewTextHandler(in.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		if err := hub.Init(ctx, in.dir, c, hub.Options{Log: log}); err != nil {
 			return err
+		}
+		if c.Cluster {
+			fmt.Fprintf(in.stdout, "a hub is in %s\nnext: `gatehub node add NAME -dir %s` for each node, `gatehub node` there, `gatehub serve -dir %s -nats ...`; then take %s/keys/tuf/offline off this machine\n",
+				in.dir, in.dir, in.dir, in.dir)
+			return nil
 		}
 		fmt.Fprintf(in.stdout, "a hub is in %s\nnext: `gatehub serve -dir %s`; then take %s/keys/tuf/offline off this machine\n", in.dir, in.dir, in.dir)
 		return nil
@@ -35,10 +42,20 @@ func serve(f *flag.FlagSet) action {
 	operator := f.String("operator", "127.0.0.1:8480", "loopback `address` of the operator's page, empty for none")
 	out := f.String("out", "", "keep the signed lists in this `folder` too, as plain files for another web server")
 	every := f.Duration("publish", 0, "how long a change waits for others before it is published; the hub's default where 0")
+	nodes := f.String("nats", "", "the `addresses` of the cluster's nodes, nats://HOST:PORT,..., for a hub that init made with -cluster")
+	var c hub.Cluster
+	f.IntVar(&c.Replicas, "replicas", 3, "on how many nodes of the cluster everything lies: 1, 3 or 5")
+	f.StringVar(&c.Credentials, "nats-creds", "", "credentials `file`, for a cluster that is not of `gatehub node`")
+	f.StringVar(&c.SystemCredentials, "nats-system-creds", "", "credentials `file` of its system account, where its nodes say whether they flush each write")
+	f.StringVar(&c.CA, "nats-ca", "", "`file` with the authority of its certificates; the system's ones where empty")
 	return func(ctx context.Context, in call) (err error) {
 		log := slog.New(slog.NewTextHandler(in.stderr, nil))
 		o := options(log, *every)
 		o.Mirror = *out
+		o.Cluster = c
+		if *nodes != "" {
+			o.Cluster.URLs = strings.Split(*nodes, ",")
+		}
 		h, err := hub.Open(ctx, in.dir, o)
 		if err != nil {
 			return err

@@ -31,6 +31,10 @@ type Config struct {
 	// ListBase begins the URI of status lists; [DefaultListBase] when empty.
 	// It must never change: it stands in every code.
 	ListBase string `json:"list_base"`
+	// Cluster: the registry and the passages lie on a JetStream cluster, and
+	// the hub must be told where. It must never change: a hub that looked in
+	// the other place would find no code issued, and call all of them void.
+	Cluster bool `json:"cluster,omitempty"`
 }
 
 var (

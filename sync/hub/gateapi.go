@@ -149,6 +149,11 @@ func (h *Hub) caller(w http.ResponseWriter, r *http.Request, cert *x509.Certific
 		answer(w, http.StatusForbidden, errorAnswer{Error: "forbidden"})
 		return "", gateRecord{}, false
 	}
+	if isAway(err) {
+		h.log.Warn("gate not looked up", "err", err)
+		answerAway(w)
+		return "", gateRecord{}, false
+	}
 	if err != nil {
 		h.log.Error("gate not looked up", "err", err)
 		answer(w, http.StatusInternalServerError, errorAnswer{Error: "hub failed"})
@@ -220,10 +225,20 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 	case errors.Is(err, passage.ErrMalformed), errors.Is(err, passage.ErrChain):
 		h.log.Warn("batch refused", "gate", id, "err", err)
 		answer(w, http.StatusUnprocessableEntity, errorAnswer{Error: "malformed"})
+	case isAway(err):
+		// It may be stored all the same: then its next try is told so.
+		h.log.Warn("batch not acknowledged", "gate", id, "err", err)
+		answerAway(w)
 	default:
 		h.log.Error("batch not stored", "gate", id, "err", err)
 		answer(w, http.StatusInternalServerError, errorAnswer{Error: "hub failed"})
 	}
+}
+
+// answerAway says to come again: the storage has no leader, or is not reached.
+func answerAway(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(busyRetry/time.Second)))
+	answer(w, http.StatusServiceUnavailable, errorAnswer{Error: "storage away"})
 }
 
 // limitListener bounds the connections, in all and from one address.

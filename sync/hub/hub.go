@@ -49,6 +49,8 @@ type Options struct {
 	// Mirror is a folder that holds the signed lists as plain files after each
 	// publish, for another web server; none by default.
 	Mirror string
+	// Cluster is where the registry and the passages lie; the hub's own folder by default.
+	Cluster Cluster
 	// Location is where the operator's day begins; China's time (UTC+8) by default.
 	Location *time.Location
 }
@@ -119,11 +121,8 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 			err = errors.Join(fmt.Errorf("hub in %s: %w", dir, err), h.Close())
 		}
 	}()
-	if h.lock, err = os.OpenFile(h.paths.lock(), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if h.lock, err = lockFile(h.paths.lock()); err != nil {
 		return nil, err
-	}
-	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, fmt.Errorf("another gatehub has it open: %w", err)
 	}
 	if h.ca, err = openCA(h.paths.ca(), h.config.Name, o.Now()); err != nil {
 		return nil, err
@@ -142,8 +141,14 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 	if h.publisher, err = publisher.Open(h.paths.tufKeys(), h.paths.lists(), publisher.Options{Now: o.Now}); err != nil {
 		return nil, err
 	}
-	if h.store, err = openStorage(ctx, h.paths.jetstream(), h.log); err != nil {
+	if h.store, err = h.openStorage(ctx); err != nil {
 		return nil, err
+	}
+	if h.config.Cluster {
+		// Init could not reach it.
+		if err := putIssuers(ctx, h.store, h.paths, h.config, o.Now()); err != nil {
+			return nil, err
+		}
 	}
 	keys, err := h.keys(ctx)
 	if err != nil {
@@ -179,6 +184,18 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// lockFile takes the lock of a folder, for as long as the file is open.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another gatehub has it open: %w", err), f.Close())
+	}
+	return f, nil
 }
 
 // renew makes the hub's certificate anew when it is near its end.

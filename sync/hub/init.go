@@ -95,18 +95,14 @@ func Init(ctx context.Context, dir string, c Config, o Options) error {
 	if err := o.makeToken(p.token()); err != nil {
 		return fmt.Errorf("hub in %s: operator's token: %w", dir, err)
 	}
-	s, err := openStorage(ctx, p.jetstream(), o.Log)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	for _, province := range c.Provinces {
-		private, err := openEd25519(p.issuer(province))
+	if !c.Cluster {
+		s, err := openEmbedded(ctx, p.jetstream(), o.Log)
 		if err != nil {
-			return fmt.Errorf("hub in %s: issuer of %s: %w", dir, province, err)
-		}
-		if err := putKey(ctx, s, issuerKey(private, province, now)); err != nil && !errors.Is(err, ErrConflict) {
 			return err
+		}
+		defer s.close()
+		if err := putIssuers(ctx, s, p, c, now); err != nil {
+			return fmt.Errorf("hub in %s: %w", dir, err)
 		}
 	}
 	data, err := json.MarshalIndent(c, "", "  ")
@@ -115,6 +111,20 @@ func Init(ctx context.Context, dir string, c Config, o Options) error {
 	}
 	if err := writePrivate(p.config(), append(data, '\n')); err != nil {
 		return fmt.Errorf("hub in %s: %w", dir, err)
+	}
+	return nil
+}
+
+// putIssuers writes the issuers' keys to the registry where they are missing.
+func putIssuers(ctx context.Context, s *storage, p paths, c Config, now time.Time) error {
+	for _, province := range c.Provinces {
+		private, err := openEd25519(p.issuer(province))
+		if err != nil {
+			return fmt.Errorf("issuer of %s: %w", province, err)
+		}
+		if err := putKey(ctx, s, issuerKey(private, province, now)); err != nil && !errors.Is(err, ErrConflict) {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+
+	"greengate/sync/hub"
+)
+
+// addNode is `gatehub node add`.
+func addNode(f *flag.FlagSet) action {
+	var hosts list
+	f.Var(&hosts, "host", "a `name` or address that hubs and other nodes reach it by; repeat for more")
+	out := f.String("out", "", "the `folder` to make; NAME where empty. It holds the node's private key")
+	return func(_ context.Context, in call) error {
+		name := in.args[0]
+		if *out == "" {
+			*out = name
+		}
+		if err := hub.AddNode(in.dir, name, hosts, *out); err != nil {
+			return err
+		}
+		fmt.Fprintf(in.stdout, "the node's folder is %s\nnext: carry it to the node's machine, mode 0700, and delete it here; there `gatehub node -dir FOLDER -name %s -listen HOST:4222 -cluster HOST:6222 -route OTHER:6222`\n", *out, name)
+		return nil
+	}
+}
+
+// node is `gatehub node`.
+func node(f *flag.FlagSet) action {
+	var o hub.NodeOptions
+	name := f.String("name", "", "the node's `name`, another for each")
+	f.StringVar(&o.Listen, "listen", ":4222", "`address` for hubs, TLS by certificates of the hub's authority")
+	f.StringVar(&o.Cluster, "cluster", ":6222", "`address` for the other nodes, in the same way")
+	f.Var((*list)(&o.Routes), "route", "another node's `address`, HOST:PORT of its -cluster; repeat for each")
+	return func(ctx context.Context, in call) (err error) {
+		o.Log = slog.New(slog.NewTextHandler(in.stderr, nil))
+		n, err := hub.OpenNode(in.dir, *name, o)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, n.Close()) }()
+		o.Log.Info("node serves", "name", *name, "hubs", o.Listen, "nodes", o.Cluster)
+		return n.Run(ctx)
+	}
+}

@@ -1,0 +1,323 @@
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Cluster is where the registry and the passages lie when they do not lie in
+// the hub itself.
+type Cluster struct {
+	// URLs of the nodes, as "nats://10.0.0.1:4222". Empty: the hub's own server.
+	URLs []string
+	// Replicas is on how many nodes everything lies, 3 by default.
+	Replicas int
+	// Credentials is a NATS credentials file for a cluster that is not of
+	// `gatehub node`, SystemCredentials one of its system account: only there
+	// its nodes say whether they flush each write. Nodes of ours take the
+	// hub's own certificate.
+	Credentials, SystemCredentials string
+	// CA is a file with the authority of such a cluster's certificates; the
+	// system's ones by default.
+	CA string
+}
+
+var (
+	// ErrNotFlushed: a node of the cluster acknowledges what is not on its disk.
+	ErrNotFlushed = errors.New("the cluster acknowledges what is not on its disks")
+	// ErrAway: the storage cannot be reached, or has too few nodes.
+	ErrAway = errors.New("the hub's storage cannot be reached")
+)
+
+const (
+	// clusterWait is how long a hub that starts waits for its cluster.
+	clusterWait = 60 * time.Second
+	// flushCheck is how often a running hub asks the nodes whether they flush:
+	// one that was away may come back with other settings.
+	flushCheck = 10 * time.Second
+	// flushAnswers is how long nodes have to answer.
+	flushAnswers = 2 * time.Second
+)
+
+// connect opens the streams on a cluster.
+func connect(ctx context.Context, c Cluster, authority *ca, now func() time.Time, log *slog.Logger) (_ *storage, err error) {
+	if c.Replicas == 0 {
+		c.Replicas = 3
+	}
+	if c.Replicas < 1 || c.Replicas > 5 || c.Replicas%2 == 0 {
+		return nil, invalid("replicas %d: want 1, 3 or 5", c.Replicas)
+	}
+	for _, text := range c.URLs {
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, invalid("cluster: %w", err)
+		}
+		if u.Scheme != "nats" && u.Scheme != "tls" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" {
+			return nil, invalid("cluster %q: want nats://HOST:PORT, without a password in it", u.Redacted())
+		}
+	}
+	if (c.Credentials == "") != (c.SystemCredentials == "") {
+		return nil, invalid("a cluster with credentials wants two: the hub's, and the system account's, in which nodes say whether they flush each write")
+	}
+	s := &storage{failed: make(chan error, 1)}
+	var system *nats.Conn
+	defer func() {
+		if err != nil {
+			if system != nil {
+				system.Close()
+			}
+			s.close()
+			err = fmt.Errorf("cluster %s: %w", strings.Join(c.URLs, ","), err)
+		}
+	}()
+	if s.conn, err = c.dial("hub", partHub, c.Credentials, authority, now, log); err != nil {
+		return nil, err
+	}
+	if system, err = c.dial("hub, asking nodes", partSystem, c.SystemCredentials, authority, now, log); err != nil {
+		return nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, clusterWait)
+	defer cancel()
+	again := time.NewTicker(500 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := s.openOn(ctx, system, c.Replicas)
+		if err == nil {
+			break
+		}
+		if !isAway(err) {
+			return nil, err
+		}
+		if last := s.conn.LastError(); last != nil {
+			err = fmt.Errorf("%w (%w)", err, last)
+		}
+		log.Info("the cluster is not ready", "err", err)
+		select {
+		case <-wait.Done():
+			return nil, fmt.Errorf("%w: %w\nhint: %d of %d nodes must run; `gatehub node` starts one", ErrAway, err, c.Replicas/2+1, c.Replicas)
+		case <-again.C:
+		}
+	}
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.watchFlush(watch, system, c.Replicas, log)
+	}()
+	s.end = func() {
+		stop()
+		<-done
+		system.Close()
+	}
+	return s, nil
+}
+
+// openOn opens the streams once enough nodes say that they flush.
+func (s *storage) openOn(ctx context.Context, system *nats.Conn, replicas int) error {
+	n, err := flushed(ctx, system)
+	if err != nil {
+		return err
+	}
+	if n < replicas/2+1 {
+		return fmt.Errorf("%w: %d nodes say how they are set, and %d are needed", nats.ErrNoResponders, n, replicas/2+1)
+	}
+	js, err := jetstream.New(s.conn)
+	if err != nil {
+		return err
+	}
+	// The first question may come before the nodes have a leader, and is not
+	// answered then: the next one is soon.
+	first, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if have, err := js.Stream(first, passagesStream); err == nil && have.CachedInfo().Config.Replicas > replicas {
+		return fmt.Errorf("%w: its streams lie on %d nodes each, and are not taken off them\nhint: -replicas %d", ErrConflict,
+			have.CachedInfo().Config.Replicas, have.CachedInfo().Config.Replicas)
+	} else if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	return s.open(ctx, replicas)
+}
+
+// dial connects for ever: a connection that is lost comes back, and meanwhile
+// what is asked fails at once instead of waiting in a buffer.
+func (c Cluster) dial(name, part, credentials string, authority *ca, now func() time.Time, log *slog.Logger) (*nats.Conn, error) {
+	options := []nats.Option{
+		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.RetryOnFailedConnect(true),
+		nats.ReconnectWait(500 * time.Millisecond), nats.Timeout(5 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("connection to the cluster lost", "for", name, "err", err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to the cluster again", "for", name, "node", nc.ConnectedServerName())
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("cluster", "for", name, "err", err) }),
+	}
+	if credentials == "" {
+		own := func() (*tls.Certificate, error) { return authority.partCertificate(part, now()) }
+		options = append(options, nats.Secure(clusterTLS(authority.cert, own, now, partNode)))
+	} else {
+		config := &tls.Config{MinVersion: tls.VersionTLS12}
+		if c.CA != "" {
+			data, err := os.ReadFile(c.CA)
+			if err != nil {
+				return nil, err
+			}
+			config.RootCAs = x509.NewCertPool()
+			if !config.RootCAs.AppendCertsFromPEM(data) {
+				return nil, fmt.Errorf("%s: no certificate in it", c.CA)
+			}
+		}
+		options = append(options, nats.Secure(config), nats.UserCredentials(credentials))
+	}
+	return nats.Connect(strings.Join(c.URLs, ","), options...)
+}
+
+// partCertificate is what the hub shows to nodes: made for each connection, good
+// for a day, and never written down.
+func (c *ca) partCertificate(part string, now time.Time) (*tls.Certificate, error) {
+	u, err := url.Parse(part)
+	if err != nil {
+		return nil, err
+	}
+	der, key, err := c.issue(&x509.Certificate{
+		Subject:   pkix.Name{CommonName: part},
+		NotBefore: now.Add(-backdate), NotAfter: now.Add(24 * time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		URIs:        []*url.URL{u},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
+
+// nodeAnswer is what a node says of itself, as far as it matters here.
+type nodeAnswer struct {
+	Server struct {
+		Name string `json:"name"`
+	} `json:"server"`
+	Data *struct {
+		Disabled bool `json:"disabled"`
+		Config   struct {
+			SyncAlways bool `json:"sync_always"`
+		} `json:"config"`
+		Meta *struct {
+			Size int `json:"cluster_size"`
+		} `json:"meta_cluster"`
+	} `json:"data"`
+	Error *struct {
+		Description string `json:"description"`
+	} `json:"error"`
+}
+
+// flushed asks all nodes, and returns how many said that they flush each write
+// before they acknowledge it. One that does not is an error that wraps
+// [ErrNotFlushed]; one that is away says nothing, and acknowledges nothing.
+func flushed(ctx context.Context, system *nats.Conn) (int, error) {
+	inbox := system.NewRespInbox()
+	sub, err := system.SubscribeSync(inbox)
+	if err != nil {
+		return 0, err
+	}
+	// The subscription goes with the connection if it cannot be ended now.
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := system.PublishRequest("$SYS.REQ.SERVER.PING.JSZ", inbox, nil); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushAnswers)
+	defer cancel()
+	good, most, heard := map[string]bool{}, 0, map[string]bool{}
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if errors.Is(err, nats.ErrNoResponders) {
+			return 0, fmt.Errorf("%w: nobody answers in the system account", err)
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return len(good), nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		var a nodeAnswer
+		if err := json.Unmarshal(m.Data, &a); err != nil {
+			return 0, fmt.Errorf("a node's answer: %w", err)
+		}
+		heard[a.Server.Name] = true
+		switch {
+		case a.Error != nil:
+			return 0, fmt.Errorf("node %s: %s", a.Server.Name, a.Error.Description)
+		case a.Data == nil || a.Data.Disabled:
+			// It keeps nothing.
+		case !a.Data.Config.SyncAlways:
+			return 0, fmt.Errorf("%w: node %s flushes only now and then, and a power cut takes the rest\nhint: set `sync_interval: always` in its jetstream block and start it again",
+				ErrNotFlushed, a.Server.Name)
+		default:
+			good[a.Server.Name] = true
+			if a.Data.Meta != nil {
+				most = max(most, a.Data.Meta.Size)
+			}
+		}
+		if most > 0 && len(good) >= most && len(heard) >= most {
+			return len(good), nil
+		}
+	}
+}
+
+// watchFlush asks again and again, since nodes are started anew.
+func (s *storage) watchFlush(ctx context.Context, system *nats.Conn, replicas int, log *slog.Logger) {
+	again := time.NewTicker(flushCheck)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+		n, err := flushed(ctx, system)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, ErrNotFlushed):
+			log.Error("nothing is acknowledged any more", "err", err)
+			s.fail(err)
+			return
+		case err != nil:
+			log.Warn("nodes not asked whether they flush", "err", err)
+		case n < replicas:
+			log.Warn("nodes are away", "answered", n, "replicas", replicas)
+		}
+	}
+}
+
+// check holds what the hub was made for against what it is started with.
+func (c Cluster) check(config Config) error {
+	switch {
+	case config.Cluster && len(c.URLs) == 0:
+		return fmt.Errorf("%w: its registry lies on a cluster, and an empty one would make every code void\nhint: -nats nats://HOST:PORT,...", ErrInvalid)
+	case !config.Cluster && len(c.URLs) > 0:
+		return fmt.Errorf("%w: its registry lies in its own folder, and a cluster knows nothing of it\nhint: `gatehub init -cluster` makes a hub for a cluster", ErrInvalid)
+	}
+	return nil
+}
+
+// openStorage opens where the registry and the passages lie.
+func (h *Hub) openStorage(ctx context.Context) (*storage, error) {
+	if err := h.options.Cluster.check(h.config); err != nil {
+		return nil, err
+	}
+	if h.config.Cluster {
+		return connect(ctx, h.options.Cluster, h.ca, h.options.Now, h.log)
+	}
+	return openEmbedded(ctx, h.paths.jetstream(), h.log)
+}

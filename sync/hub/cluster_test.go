@@ -1,0 +1,254 @@
+package hub
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"greengate/gate"
+)
+
+// testCluster is a cluster of real nodes on loopback.
+type testCluster struct {
+	t       testing.TB
+	hub     string // folder of the hub whose authority made the nodes
+	names   []string
+	listen  []string
+	cluster []string
+	nodes   []*Node
+}
+
+// freePorts returns addresses on loopback that nobody listens on.
+func freePorts(t testing.TB, n int) []string {
+	t.Helper()
+	var out []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		out = append(out, l.Addr().String())
+	}
+	return out
+}
+
+// newCluster makes a hub for a cluster and starts its three nodes.
+func newCluster(t testing.TB, o Options) *testCluster {
+	t.Helper()
+	c := &testCluster{t: t, hub: filepath.Join(t.TempDir(), "hub"), listen: freePorts(t, 3), cluster: freePorts(t, 3), nodes: make([]*Node, 3)}
+	config := testConfig()
+	config.Cluster = true
+	if err := Init(t.Context(), c.hub, config, o); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		c.names = append(c.names, fmt.Sprintf("n%d", i+1))
+		if err := AddNode(c.hub, c.names[i], []string{"127.0.0.1"}, c.folder(i)); err != nil {
+			t.Fatal(err)
+		}
+		c.start(i)
+	}
+	t.Cleanup(func() {
+		for i := range c.nodes {
+			c.stop(i)
+		}
+	})
+	return c
+}
+
+func (c *testCluster) folder(i int) string { return filepath.Join(filepath.Dir(c.hub), c.names[i]) }
+
+func (c *testCluster) start(i int) {
+	c.t.Helper()
+	o := NodeOptions{Listen: c.listen[i], Cluster: c.cluster[i]}
+	for j, r := range c.cluster {
+		if j != i {
+			o.Routes = append(o.Routes, r)
+		}
+	}
+	var err error
+	if c.nodes[i], err = OpenNode(c.folder(i), c.names[i], o); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *testCluster) stop(i int) {
+	c.t.Helper()
+	if c.nodes[i] == nil {
+		return
+	}
+	if err := c.nodes[i].Close(); err != nil {
+		c.t.Error(err)
+	}
+	c.nodes[i] = nil
+}
+
+// on are the options of a hub on this cluster.
+func (c *testCluster) on(o Options) Options {
+	for _, a := range c.listen {
+		o.Cluster.URLs = append(o.Cluster.URLs, "nats://"+a)
+	}
+	return o
+}
+
+// eventually waits for a condition, however long the machine takes for it.
+func eventually(t testing.TB, what string, done func() error) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(90 * time.Second); ; <-tick.C {
+		err := done()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestCluster: a hub keeps its passages on three nodes. With one of them gone it
+// goes on; with two gone it acknowledges nothing and says when to come again;
+// when they are back every record is there once.
+func TestCluster(t *testing.T) {
+	c := newCluster(t, quiet())
+	h := openHub(t, c.hub, c.on(quiet()))
+	for i, n := range c.nodes {
+		if conf := n.server.JetStreamConfig(); !conf.SyncAlways {
+			t.Errorf("node %d does not flush each write", i)
+		}
+	}
+	if got := h.store.passages.CachedInfo().Config; got.Replicas != 3 || got.AllowDirect {
+		t.Errorf("passages on %d nodes, asked of any: %v", got.Replicas, got.AllowDirect)
+	}
+	if err := h.Ready(); err != nil {
+		t.Errorf("ready: %v", err)
+	}
+	g := addGate(t, h, "north")
+	gates, _ := serve(t, h)
+	var acknowledged uint64
+	post := func() error {
+		status, n, word := g.post(t, gates, g.batch(t, acknowledged+1, g.seq))
+		if status != 200 || n != g.seq {
+			return fmt.Errorf("status %d, acknowledged %d of %d, %q", status, n, g.seq, word)
+		}
+		acknowledged = n
+		return nil
+	}
+	g.pass(t, 5, gate.Valid)
+	if err := post(); err != nil {
+		t.Fatal(err)
+	}
+	c.stop(0)
+	g.pass(t, 5, gate.Valid)
+	eventually(t, "with two of three nodes", post)
+
+	c.stop(1)
+	g.pass(t, 5, gate.Valid)
+	status, n, word := g.post(t, gates, g.batch(t, acknowledged+1, g.seq))
+	if status != 503 || n != 0 {
+		t.Errorf("with one of three nodes: %d, acknowledged %d, %q; want 503", status, n, word)
+	}
+	h.store.probed = time.Time{}
+	if err := h.Ready(); err == nil {
+		t.Error("ready with one of three nodes")
+	}
+
+	c.start(0)
+	c.start(1)
+	eventually(t, "with all nodes again", post)
+	verifyGate(t, h, "north", g.seq)
+}
+
+// TestClusterLetsNobodyElseIn: a certificate of the same authority is not enough.
+func TestClusterLetsNobodyElseIn(t *testing.T) {
+	c := newCluster(t, quiet())
+	h := openHub(t, c.hub, c.on(quiet()))
+	g := addGate(t, h, "north")
+	gate, err := tls.X509KeyPair([]byte(g.bundle.Certificate), []byte(g.bundle.PrivateKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(h.ca.cert)
+	url := "nats://" + c.listen[0]
+	for what, config := range map[string]*tls.Config{
+		"a gate":                              {RootCAs: roots, Certificates: []tls.Certificate{gate}},
+		"the hub's own certificate for gates": {RootCAs: roots, Certificates: []tls.Certificate{*h.cert.Load()}},
+		"nobody":                              {RootCAs: roots},
+	} {
+		nc, err := nats.Connect(url, nats.Secure(config), nats.MaxReconnects(0))
+		if err == nil {
+			nc.Close()
+			t.Errorf("%s was let in", what)
+		}
+	}
+	if nc, err := nats.Connect(url, nats.MaxReconnects(0)); err == nil {
+		nc.Close()
+		t.Error("somebody without TLS was let in")
+	}
+}
+
+// TestLazyClusterIsRefused: a cluster that somebody else set up, and that
+// flushes every two minutes, is not written to.
+func TestLazyClusterIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "hub")
+	config := testConfig()
+	config.Cluster = true
+	if err := Init(t.Context(), dir, config, quiet()); err != nil {
+		t.Fatal(err)
+	}
+	node := filepath.Join(t.TempDir(), "lazy")
+	if err := AddNode(dir, "lazy", []string{"127.0.0.1"}, node); err != nil {
+		t.Fatal(err)
+	}
+	p := nodePaths{node}
+	ca, err := readCert(p.ca())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := func() (*tls.Certificate, error) {
+		c, err := tls.LoadX509KeyPair(p.cert(), p.key())
+		return &c, err
+	}
+	opts := nodeOptions("lazy", p.jetstream())
+	opts.SyncAlways, opts.SyncInterval = false, 2*time.Minute
+	opts.Host, opts.Port = "127.0.0.1", server.RANDOM_PORT
+	opts.TLS, opts.TLSVerify, opts.TLSMap = true, true, true
+	opts.TLSConfig = clusterTLS(ca, own, time.Now, partHub, partSystem)
+	system := server.NewAccount(systemAccount)
+	opts.Accounts, opts.SystemAccount = []*server.Account{system}, systemAccount
+	opts.Users = []*server.User{{Username: partHub}, {Username: partSystem, Account: system}}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(30 * time.Second) {
+		t.Fatal("not ready")
+	}
+	o := quiet()
+	u := url.URL{Scheme: "nats", Host: s.Addr().String()}
+	o.Cluster = Cluster{URLs: []string{u.String()}, Replicas: 1}
+	if h, err := Open(t.Context(), dir, o); !errors.Is(err, ErrNotFlushed) {
+		if err == nil {
+			h.Close()
+		}
+		t.Errorf("open on a cluster that does not flush: %v", err)
+	}
+	// Neither is a hub that has its registry there started without it.
+	if _, err := Open(t.Context(), dir, quiet()); !errors.Is(err, ErrInvalid) {
+		t.Errorf("open without the cluster: %v", err)
+	}
+}
