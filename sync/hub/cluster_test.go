@@ -1,13 +1,18 @@
 package hub
 
 import (
+	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"greengate/gate"
+	"greengate/pass/statuslist"
 )
 
 // testCluster is a cluster of real nodes on loopback.
@@ -251,4 +257,103 @@ func TestLazyClusterIsRefused(t *testing.T) {
 	if _, err := Open(t.Context(), dir, quiet()); !errors.Is(err, ErrInvalid) {
 		t.Errorf("open without the cluster: %v", err)
 	}
+}
+
+// TestClaimsAgainstLists: while codes are claimed as fast as they can be, lists
+// are published. Each code is in the lists, or later than they are.
+func TestClaimsAgainstLists(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	d, _ := issueOne(t, h, "green", "static", nil)
+	claimsAgainstLists(t, []*Hub{h}, h, d.ID)
+}
+
+// claimsAgainstLists claims at all hubs while one of them publishes.
+func claimsAgainstLists(t *testing.T, hubs []*Hub, leader *Hub, declaration string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var mu sync.Mutex
+	var claimed []Issued
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				out, err := hubs[i%len(hubs)].claim(t.Context(), "3301", time.Hour, codeRecord{Kind: "static", Declaration: declaration, By: "x"},
+					func(Ref, time.Time, time.Time) (string, error) { return "code", nil })
+				if err != nil {
+					t.Errorf("claim: %v", err)
+					return
+				}
+				mu.Lock()
+				claimed = append(claimed, out)
+				mu.Unlock()
+			}
+		})
+	}
+	held := 0
+	for range 4 {
+		out, err := leader.Publish(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What the files say now, against every code that was given out until now.
+		mu.Lock()
+		codes := slices.Clone(claimed)
+		mu.Unlock()
+		raw, info := publishedList(t, leader, "jkm:3301/0")
+		for _, c := range codes {
+			v, err := raw.Get(c.Status.Index)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v == statuslist.Valid {
+				held++
+			} else if !c.Issued.After(info.Issued) {
+				t.Errorf("code %s of %s is void in the list of %s", c.Status, c.Issued, info.Issued)
+			}
+		}
+		eventually(t, "the next second", func() error {
+			if time.Now().UTC().Truncate(time.Second).Equal(out.Issued) {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+	}
+	cancel()
+	wg.Wait()
+	if held == 0 {
+		t.Error("no list held any code: nothing was shown")
+	}
+}
+
+// publishedList reads a list as a gate would find it in the files.
+func publishedList(t *testing.T, h *Hub, uri string) (*statuslist.List, statuslist.Info) {
+	t.Helper()
+	infos, err := h.publisher.Lists()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(infos, func(i statuslist.Info) bool { return i.URI == uri })
+	if i < 0 {
+		t.Fatalf("%s is not published", uri)
+	}
+	files, err := filepath.Glob(filepath.Join(h.paths.lists(), "targets", "status", "3301", "*.0.tsl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := statuslist.ParseCBOR(data, listCodes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sha256.Sum256(l.Raw()) == infos[i].SHA256 {
+			return l, infos[i]
+		}
+	}
+	t.Fatalf("%s: its file is not there", uri)
+	return nil, statuslist.Info{}
 }

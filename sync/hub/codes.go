@@ -273,7 +273,7 @@ func (r Ref) String() string { return fmt.Sprintf("%s#%d", r.URI, r.Index) }
 // does not show in it.
 func (h *Hub) claim(ctx context.Context, region string, valid time.Duration, rec codeRecord, sign func(ref Ref, from, to time.Time) (string, error)) (Issued, error) {
 	for range maxDraws {
-		number, published := h.lists.open(region)
+		number, published := h.lists.open(region), h.lists.latest()
 		now := h.options.Now().UTC().Truncate(time.Second)
 		// A list says what was issued up to and including its own second. A code
 		// of the same second that it does not hold would be void instead of
@@ -299,7 +299,7 @@ func (h *Hub) claim(ctx context.Context, region string, valid time.Duration, rec
 			return Issued{}, fmt.Errorf("sign: %w", err)
 		}
 		rec.Issued, rec.Expires = out.Issued.Unix(), out.Expires.Unix()
-		done, err := h.claimSlot(ctx, s, rec, published)
+		done, err := h.claimSlot(ctx, s, rec)
 		if err != nil {
 			return Issued{}, err
 		}
@@ -310,14 +310,11 @@ func (h *Hub) claim(ctx context.Context, region string, valid time.Duration, rec
 	return Issued{}, fmt.Errorf("region %s: %w: no free index in %d draws", region, ErrFull, maxDraws)
 }
 
-// claimSlot creates the key, unless the list was published since the code's
-// time was chosen.
-func (h *Hub) claimSlot(ctx context.Context, s slot, rec codeRecord, published time.Time) (bool, error) {
-	h.lists.publishing.RLock()
-	defer h.lists.publishing.RUnlock()
-	if number, now := h.lists.open(s.region); number != s.list || !now.Equal(published) {
-		return false, nil
-	}
+// claimSlot creates the key. Lists of the code's time or later that were begun
+// before it do not hold it, and would call it void: such an index is given up,
+// and nobody gets the code. No lock keeps claims and publishes apart, since they
+// may be of different hubs; their order in the stream says which was first.
+func (h *Hub) claimSlot(ctx context.Context, s slot, rec codeRecord) (bool, error) {
 	rev, err := create(ctx, h.store.codes, s.key(), rec)
 	if errors.Is(err, ErrConflict) {
 		return false, nil
@@ -325,7 +322,17 @@ func (h *Hub) claimSlot(ctx context.Context, s slot, rec codeRecord, published t
 	if err != nil {
 		return false, err
 	}
-	return true, h.lists.wait(ctx, rev)
+	if err := h.lists.wait(ctx, rev); err != nil {
+		return false, err
+	}
+	if !h.lists.late(time.Unix(rec.Issued, 0), rev) {
+		return true, nil
+	}
+	_, _, err = update(ctx, h.store.codes, s.key(), func(c *codeRecord) error {
+		c.Value = statuslist.Invalid
+		return nil
+	})
+	return false, err
 }
 
 // sleep waits so long, at most two seconds.

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -92,16 +93,42 @@ type lists struct {
 	revision uint64
 	byURI    map[string]*codeList
 	info     map[string]statuslist.Info // published before this start
-	// publishing is held by who makes a list of codes, and shared by who claims one.
-	publishing sync.RWMutex
-	broken     error // the watch ended
+	marks    []mark                     // the last ones, in their order
+	broken   error                      // the watch ended
+}
+
+// mark stands in the codes' stream where a hub began to make lists of this time.
+// They hold all that is before it, so that a code behind it must be later than
+// they are: one of that time that they do not hold would be void at a gate,
+// instead of newer than the list.
+type mark struct {
+	revision uint64
+	issued   time.Time
+}
+
+const (
+	// markKey is the key of the last mark; no code has it.
+	markKey = "mark"
+	// maxMarks is how many are remembered. A claim looks back over the seconds
+	// that its write took, and lists are made a second apart.
+	maxMarks = 1024
+)
+
+// markRecord is a mark in the registry; its place there says the rest.
+type markRecord struct {
+	Issued int64 `json:"issued"` // Unix seconds
 }
 
 func newLists(base string, published []statuslist.Info) *lists {
 	l := &lists{base: base, moved: make(chan struct{}), byURI: map[string]*codeList{}, info: map[string]statuslist.Info{}}
+	var last time.Time
 	for _, i := range published {
 		l.info[i.URI] = i
+		if i.Issued.After(last) {
+			last = i.Issued
+		}
 	}
+	l.marks = []mark{{0, last}}
 	return l
 }
 
@@ -181,6 +208,42 @@ func (l *lists) apply(key string, value []byte, revision uint64) error {
 	return nil
 }
 
+// mark takes a mark from the registry.
+func (l *lists) mark(value []byte, revision uint64) error {
+	var m markRecord
+	if err := json.Unmarshal(value, &m); err != nil {
+		return fmt.Errorf("mark: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.marks = append(l.marks, mark{revision, time.Unix(m.Issued, 0).UTC()})
+	if len(l.marks) > maxMarks {
+		l.marks = slices.Delete(l.marks, 0, len(l.marks)-maxMarks)
+	}
+	l.reached(revision)
+	return nil
+}
+
+// latest is the time of the newest lists that anybody began to make.
+func (l *lists) latest() (t time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.marks {
+		if m.issued.After(t) {
+			t = m.issued
+		}
+	}
+	return t
+}
+
+// late says whether a code of this time came behind the mark of lists that are
+// not older. The watch has reached the revision, so all marks before it are known.
+func (l *lists) late(issued time.Time, revision uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.marks, func(m mark) bool { return m.revision < revision && !m.issued.Before(issued) })
+}
+
 // reached tells waiters. mu is held.
 func (l *lists) reached(revision uint64) {
 	if revision > l.revision {
@@ -210,23 +273,20 @@ func (l *lists) wait(ctx context.Context, revision uint64) error {
 	}
 }
 
-// open returns the number of the list of the region that new codes go into,
-// and when that list was published last.
-func (l *lists) open(region string) (number int, published time.Time) {
+// open returns the number of the list of the region that new codes go into.
+func (l *lists) open(region string) (number int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		uri := l.ref(slot{region, number, 0}).URI
-		c := l.byURI[uri]
-		if c == nil {
-			return number, l.info[uri].Issued
-		}
-		if c.codes < listFull {
-			return number, c.info.Issued
+		c := l.byURI[l.ref(slot{region, number, 0}).URI]
+		if c == nil || c.codes < listFull {
+			return number
 		}
 		number++
 	}
 }
+
+var errWatchEnded = errors.New("codes: the watch on the registry ended")
 
 // watchCodes fills the arrays from the registry and keeps them current. It
 // returns when everything that is there now is in.
@@ -240,9 +300,16 @@ func (h *Hub) watchCodes(ctx, watch context.Context) error {
 		return fmt.Errorf("codes: %w", err)
 	}
 	h.watching.Go(func() {
-		err := fmt.Errorf("codes: the watch on the registry ended")
+		err := errWatchEnded
 		for e := range w.Updates() {
 			if e == nil || e.Operation() != jetstream.KeyValuePut {
+				continue
+			}
+			if e.Key() == markKey {
+				if merr := h.lists.mark(e.Value(), e.Revision()); merr != nil {
+					err = merr
+					break
+				}
 				continue
 			}
 			if aerr := h.lists.apply(e.Key(), e.Value(), e.Revision()); aerr != nil {
@@ -302,6 +369,20 @@ func (h *Hub) Lists(ctx context.Context) ([]ListStatus, error) {
 	}
 	slices.SortFunc(out, func(a, b ListStatus) int { return strings.Compare(a.URI, b.URI) })
 	return out, nil
+}
+
+// begin says in the codes' stream that lists of this time are being made, and
+// waits until the arrays hold all that is before it.
+func (h *Hub) begin(ctx context.Context, issued time.Time) error {
+	data, err := json.Marshal(markRecord{issued.Unix()})
+	if err != nil {
+		return err
+	}
+	rev, err := h.store.codes.Put(ctx, markKey, data)
+	if err != nil {
+		return fmt.Errorf("codes: %w", err)
+	}
+	return h.lists.wait(ctx, rev)
 }
 
 // current waits until the arrays hold everything that the registry holds now.

@@ -195,14 +195,14 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 	if err != nil {
 		return Published{}, err
 	}
-	// From here no code is claimed until the list knows its new time: a code
-	// then is either in the list or later than it.
-	h.lists.publishing.Lock()
-	defer h.lists.publishing.Unlock()
-	if err := h.current(ctx); err != nil {
-		return Published{}, err
-	}
 	c.Issued = h.options.Now().UTC().Truncate(time.Second)
+	colours := !ever || h.coloursWait()
+	if colours {
+		// A code is either in the lists, or later than they are.
+		if err := h.begin(ctx, c.Issued); err != nil {
+			return Published{}, err
+		}
+	}
 	type snapshot struct {
 		list    *codeList
 		changed uint64
@@ -210,7 +210,7 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 	var snapshots []snapshot
 	h.lists.mu.Lock()
 	for _, l := range h.lists.byURI {
-		if l.changed == l.done && ever {
+		if !colours || l.changed == l.done && ever {
 			continue
 		}
 		var p publisher.List
