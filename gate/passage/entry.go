@@ -2,6 +2,7 @@ package passage
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 )
 
@@ -69,6 +70,14 @@ func NextDigests(prev, clear, sealed [32]byte) [32]byte {
 	copy(b[32:], clear[:])
 	copy(b[64:], sealed[:])
 	return sha256.Sum256(b[:])
+}
+
+// Restart is the head of the chain behind records that are no more and whose
+// digests nobody knows: a gate goes on from it, behind a [Skip].
+func Restart(prev [32]byte, first, last uint64) [32]byte {
+	b := append([]byte("greengate chain restart v1\x00"), prev[:]...)
+	b = binary.BigEndian.AppendUint64(b, first)
+	return sha256.Sum256(binary.BigEndian.AppendUint64(b, last))
 }
 
 // CheckGate says whether id may name a gate: 1 to 64 of A-Z, a-z, 0-9, ".", "_" and "-".

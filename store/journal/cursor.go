@@ -7,19 +7,41 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"slices"
+
+	"greengate/gate/passage"
 )
 
 // The layout of the cursor file: two slots, written in turn, so that a write
 // that is cut leaves the other.
 const (
 	cursorName  = "cursor"
-	cursorMagic = "GGCURS\x00\x01"
+	cursorMagic = "GGCURS\x00\x02"
+	// formerMagic began a slot that had neither gaps nor graves. It is read for
+	// as long as a card may hold one.
+	formerMagic = "GGCURS\x00\x01"
+	formerSum   = len(formerMagic) + 8 + 32 + 8 + 8 + 32 + 8
 	// slotStride puts each slot into a page of its own.
 	slotStride  = 4096
 	cursorBytes = 2 * slotStride
-	slotSum     = len(cursorMagic) + 8 + 32 + 8 + 8 + 32 + 8
-	slotBytes   = slotSum + 4
+	// maxGaps and maxGraves are what a slot has room for. Gaps that touch are
+	// one, and both go once the hub has acknowledged what is behind them.
+	maxGaps   = 32
+	gapBytes  = 8 + 8 + 1 + 1
+	maxGraves = 64
+	slotSum   = formerSum + maxGaps*gapBytes + maxGraves*8
+	slotBytes = slotSum + 4
 )
+
+// gap is a run of records that are no more, though the hub may not have them.
+type gap struct {
+	passage.Skip
+	// told: a gap record in the chain says so.
+	told bool
+}
+
+// gapCodes are the reasons in a slot.
+var gapCodes = []passage.SkipReason{1: passage.Dropped, 2: passage.Damaged}
 
 // cursor is what must outlive the segments.
 type cursor struct {
@@ -34,6 +56,10 @@ type cursor struct {
 	chain [32]byte
 	// segment is the highest segment number used so far: numbers never return.
 	segment uint64
+	// gaps rise and do not touch where they are of one kind; graves are the
+	// sequences of which a tombstone is sent. No more than a slot has room for.
+	gaps   []gap
+	graves []uint64
 }
 
 func (c cursor) encode() []byte {
@@ -44,12 +70,31 @@ func (c cursor) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, c.head)
 	b = append(b, c.chain[:]...)
 	b = binary.BigEndian.AppendUint64(b, c.segment)
+	for _, g := range c.gaps {
+		b = binary.BigEndian.AppendUint64(b, g.First)
+		b = binary.BigEndian.AppendUint64(b, g.Last)
+		told := byte(0)
+		if g.told {
+			told = 1
+		}
+		b = append(b, byte(slices.Index(gapCodes, g.Why)), told)
+	}
+	b = b[:formerSum+maxGaps*gapBytes]
+	for _, seq := range c.graves {
+		b = binary.BigEndian.AppendUint64(b, seq)
+	}
+	b = b[:slotSum]
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 func decodeCursor(b []byte) (cursor, bool) {
-	if len(b) < slotBytes || string(b[:len(cursorMagic)]) != cursorMagic ||
-		binary.BigEndian.Uint32(b[slotSum:]) != crc32.Checksum(b[:slotSum], castagnoli) {
+	former := len(b) >= formerSum+4 && string(b[:len(formerMagic)]) == formerMagic
+	sum := slotSum
+	if former {
+		sum = formerSum
+	}
+	if len(b) < sum+4 || !former && string(b[:len(cursorMagic)]) != cursorMagic ||
+		binary.BigEndian.Uint32(b[sum:]) != crc32.Checksum(b[:sum], castagnoli) {
 		return cursor{}, false
 	}
 	var c cursor
@@ -60,7 +105,35 @@ func decodeCursor(b []byte) (cursor, bool) {
 	c.head = binary.BigEndian.Uint64(b[48:])
 	copy(c.chain[:], b[56:])
 	c.segment = binary.BigEndian.Uint64(b[88:])
-	return c, c.acknowledged <= c.head
+	if c.acknowledged > c.head || former {
+		return c, c.acknowledged <= c.head
+	}
+	b = b[formerSum-len(cursorMagic):]
+	for i := range maxGaps {
+		f := b[i*gapBytes:]
+		g := gap{Skip: passage.Skip{First: binary.BigEndian.Uint64(f), Last: binary.BigEndian.Uint64(f[8:])}, told: f[17] == 1}
+		if g.First == 0 && g.Last == 0 && f[16] == 0 && f[17] == 0 {
+			continue // the rest is empty, which what is encoded again shows
+		}
+		if code := int(f[16]); code == 0 || code >= len(gapCodes) || f[17] > 1 || g.First == 0 || g.Last < g.First ||
+			len(c.gaps) != i || i > 0 && c.gaps[i-1].Last >= g.First {
+			return cursor{}, false
+		}
+		g.Why = gapCodes[f[16]]
+		c.gaps = append(c.gaps, g)
+	}
+	b = b[maxGaps*gapBytes:]
+	for i := range maxGraves {
+		seq := binary.BigEndian.Uint64(b[i*8:])
+		if seq == 0 {
+			continue
+		}
+		if len(c.graves) != i {
+			return cursor{}, false
+		}
+		c.graves = append(c.graves, seq)
+	}
+	return c, true
 }
 
 // cursorFile is the cursor on the disk.

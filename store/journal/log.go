@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"crypto/hpke"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"greengate/gate"
 	"greengate/gate/passage"
@@ -50,6 +52,12 @@ type Options struct {
 	SegmentBytes int64
 	// CapBytes is the most that all segments may take, DefaultCapBytes if 0; at least one segment.
 	CapBytes int64
+	// DropOldest gives the oldest records up where the cap or the disk leaves no
+	// room, in the place of ErrFull.
+	DropOldest bool
+	// Location is where the gate's day begins: segments never hold records of two
+	// days, so that keys are destroyed by the day. China's time (UTC+8) if nil.
+	Location *time.Location
 	// Rand makes the data keys.
 	Rand io.Reader
 	// Log hears of trouble that is handled here; nil for none.
@@ -66,6 +74,20 @@ type State struct {
 	Acknowledged uint64
 	// Bytes are taken of Cap.
 	Bytes, Cap int64
+	// Losses since Open, and those from before of which the hub does not know yet.
+	Losses Losses
+}
+
+// Losses are records that are no more, or no more as they were.
+type Losses struct {
+	// Dropped records made room for others; Damaged ones could not be read.
+	Dropped, Damaged uint64
+	// Aside records were refused by the hub, and are told to it as tombstones.
+	Aside uint64
+	// Files that could not be read and lie aside.
+	Files int
+	// KeysDestroyed counts segments that nobody can open any more.
+	KeysDestroyed int
 }
 
 // Room says how much room there is.
@@ -91,7 +113,11 @@ type segment struct {
 	last  uint64 // and the last; first-1 while there is none
 	prev  [32]byte
 	size  int64 // of the file
+	day   int64 // of its first record, since 1970; undated where that is not known
 }
+
+// undated is the day of a segment whose first record had no clock.
+const undated = -1 << 62
 
 // active is a segment that can be appended to.
 type active struct {
@@ -101,6 +127,7 @@ type active struct {
 	off    int64 // of the next frame
 	size   int64
 	begun  bool
+	day    int64
 }
 
 // spare is a segment being prepared.
@@ -122,6 +149,8 @@ type Log struct {
 	log    *slog.Logger
 	size   int64
 	cap    int64
+	drops  bool // the oldest, where there is no room
+	where  *time.Location
 	cursor *cursorFile // ackMu
 
 	// appendMu is held while a record goes to the disk. It guards cur and spare.
@@ -145,6 +174,9 @@ type Log struct {
 	acked    uint64
 	chain    [32]byte
 	lastID   uint64
+	gaps     []gap    // as the cursor has them
+	graves   []uint64 // sequences of which Read gives a tombstone
+	losses   Losses
 	appended chan struct{} // closed and replaced after each append
 
 	preparing sync.WaitGroup
@@ -183,7 +215,10 @@ func load(dir string, o Options) (*Log, error) {
 		return nil, fmt.Errorf("journal %s: no hub key or no source of randomness", dir)
 	}
 	l := &Log{disk: o.disk, gate: o.Gate, hub: o.Hub, rand: o.Rand, log: o.Log, size: o.SegmentBytes, cap: o.CapBytes,
-		appended: make(chan struct{})}
+		drops: o.DropOldest, where: o.Location, appended: make(chan struct{})}
+	if l.where == nil {
+		l.where = time.FixedZone("UTC+8", 8*3600)
+	}
 	if l.disk == nil {
 		l.disk = osDisk(dir)
 	}
@@ -246,79 +281,218 @@ func (l *Log) restore() error {
 		return fmt.Errorf("%w: not of %s", ErrGate, l.gate)
 	}
 	l.lastID = max(l.lastID, now.segment)
+	l.gaps, l.graves = now.gaps, now.graves
 
-	// The newest segments that never got a record go; the newest that did ends
-	// the log.
-	segs := make([]segment, 0, len(ids))
-	for i := len(ids) - 1; i >= 0; i-- {
-		s, c, err := l.loadSegment(ids[i], len(segs) == 0)
-		if err != nil {
-			return err
-		}
-		if len(segs) > 0 && !c.begun {
-			if s, c, err = l.loadSegment(ids[i], true); err != nil {
-				return err
-			}
-		}
-		if len(segs) > 0 {
-			after := segs[len(segs)-1]
-			switch {
-			case !c.begun && !c.beyond, c.begun && s.first == after.first:
-				// What a failed write left, when it could not be taken away then:
-				// the one record that it may hold was given to the segment after it.
-				if err := l.disk.remove(segmentName(s.id)); err != nil {
-					return err
-				}
-				continue
-			case !c.headed || !c.begun || s.first > after.first:
-				return fmt.Errorf("%w: segment %d does not end where segment %d begins, at record %d", ErrDamaged, s.id, after.id, after.first)
-			}
-			// Whether it holds all of them is seen when they are read: opening
-			// does not read a backlog of weeks.
-			s.last = after.first - 1
-			segs = append(segs, s)
-			continue
-		}
-		if c.beyond || (c.count > 0 && !c.headed) {
-			return fmt.Errorf("%w: segment %d at byte %d", ErrDamaged, s.id, c.end)
-		}
-		if c.count == 0 {
-			if err := l.disk.remove(segmentName(s.id)); err != nil {
-				return err
-			}
-			continue
-		}
-		s.last = s.first + c.count - 1
-		l.next, l.chain = s.last+1, c.chain
-		segs = append(segs, s)
+	segs, ended, highest, err := l.loadSegments(ids, now.head)
+	if err != nil {
+		return err
 	}
-	slices.Reverse(segs)
-
 	switch {
 	case len(segs) == 0 && !found && cursor.f != nil:
 		return fmt.Errorf("%w: no slot of the cursor is readable and no record is left", ErrDamaged)
-	case len(segs) == 0:
-		if now.head != now.acknowledged {
-			return fmt.Errorf("%w: records %d to %d are missing", ErrDamaged, now.acknowledged+1, now.head)
-		}
-		l.next, l.chain = now.head+1, now.chain
-	case !found:
+	case len(segs) > 0 && !found:
 		l.log.Warn("journal cursor was lost, the hub will be sent what it may have", "from", segs[0].first)
 		now.acknowledged = segs[0].first - 1
 	}
-	if l.next-1 < now.head {
-		return fmt.Errorf("%w: records %d to %d are missing", ErrDamaged, l.next, now.head)
-	}
-	if len(segs) > 0 && segs[0].first > now.acknowledged+1 {
-		return fmt.Errorf("%w: records %d to %d are missing", ErrDamaged, now.acknowledged+1, segs[0].first-1)
-	}
 	l.acked, l.segments = now.acknowledged, segs
+	// What is missing between what is there was damaged, unless the cursor says
+	// that it was dropped.
+	next := now.acknowledged + 1
+	for _, s := range segs {
+		if s.first > next {
+			if err := l.lose(passage.Skip{First: next, Last: s.first - 1, Why: passage.Damaged}); err != nil {
+				return err
+			}
+		}
+		next = max(next, s.last+1)
+	}
+	l.next, l.chain = next, now.chain
+	if len(segs) > 0 && segs[len(segs)-1].last == next-1 {
+		l.chain = ended
+	}
+	// No sequence is given twice: neither one that the cursor knows of nor one
+	// whose record lies behind the damage.
+	if top := max(highest, now.head); top >= next {
+		if err := l.lose(passage.Skip{First: next, Last: top, Why: passage.Damaged}); err != nil {
+			return err
+		}
+		l.next = top + 1
+		if top == now.head {
+			l.chain = now.chain
+		} else {
+			l.chain = passage.Restart(l.chain, next, top)
+		}
+	}
+	for _, g := range l.gaps {
+		switch g.Why {
+		case passage.Dropped:
+			l.losses.Dropped += g.Count()
+		case passage.Damaged:
+			l.losses.Damaged += g.Count()
+		}
+	}
+	l.losses.Aside = uint64(len(l.graves))
+	for _, name := range names {
+		if strings.HasSuffix(name, damagedSuffix) {
+			l.losses.Files++
+		}
+	}
 	// Writing at once shows a disk that cannot be written now, not at the first passage.
 	if err := l.cursor.write(l.cursorNow(genesis)); err != nil {
 		return err
 	}
 	l.drop()
 	return nil
+}
+
+// loadSegments finds out what each segment holds, from the newest to the
+// oldest, and sets aside what cannot be read. It returns those with records,
+// rising, the head of the chain behind the last one, and the highest sequence
+// that was seen behind damage. head is the last sequence that the cursor knows.
+func (l *Log) loadSegments(ids []uint64, head uint64) (segs []segment, ended [32]byte, highest uint64, err error) {
+	unknown := true // where the segment to be looked at ends
+	for i := len(ids) - 1; i >= 0; i-- {
+		s, c, err := l.loadSegment(ids[i], unknown)
+		if err != nil {
+			return nil, ended, 0, err
+		}
+		if !unknown && !c.begun {
+			if s, c, err = l.loadSegment(ids[i], true); err != nil {
+				return nil, ended, 0, err
+			}
+		}
+		newer := uint64(0) // the first sequence of the segment after this one
+		if len(segs) > 0 {
+			newer = segs[len(segs)-1].first
+		}
+		switch {
+		case c.count == 0 && !c.beyond && unknown && !c.begun, !c.begun && !c.beyond,
+			c.begun && newer != 0 && s.first == newer, c.begun && unknown && c.count == 0 && !c.beyond:
+			// The newest ones that never got a record go. So does what a failed write
+			// left, when it could not be taken away then: the one record that it may
+			// hold was given to the segment after it.
+			if err := l.disk.remove(segmentName(s.id)); err != nil {
+				return nil, ended, 0, err
+			}
+			continue
+		case !c.begun, newer != 0 && s.first > newer, c.begun && unknown && c.count == 0:
+			l.log.Error("journal segment set aside: it cannot be read", "segment", s.id)
+			highest = max(highest, l.believable(c.highest, head, s.size))
+			if err := l.disk.rename(segmentName(s.id), segmentName(s.id)+damagedSuffix); err != nil {
+				return nil, ended, 0, err
+			}
+			unknown = true
+			continue
+		}
+		if !c.headed {
+			// The records are there, and nobody can open them.
+			l.log.Error("journal segment without its header: its key is lost", "segment", s.id)
+			s.key = passage.SegmentKey{Segment: s.id}
+		}
+		if !unknown {
+			// Whether it holds all of them is seen when they are read: opening
+			// does not read a backlog of weeks.
+			s.last = newer - 1
+			segs = append(segs, s)
+			continue
+		}
+		s.last = s.first + c.count - 1
+		if newer != 0 && s.last >= newer {
+			s.last = newer - 1
+		}
+		if c.beyond {
+			l.log.Error("journal segment set aside from its damage on", "segment", s.id, "record", s.last+1)
+			highest = max(highest, l.believable(c.highest, head, s.size))
+			if s.size, err = l.cutDamage(s, c); err != nil {
+				return nil, ended, 0, err
+			}
+		}
+		if len(segs) == 0 {
+			ended = c.chain
+		}
+		segs = append(segs, s)
+		unknown = false
+	}
+	slices.Reverse(segs)
+	return segs, ended, highest, nil
+}
+
+// believable bounds a sequence that was found behind damage: a segment holds no
+// more records than it has room for.
+func (l *Log) believable(seq, head uint64, size int64) uint64 {
+	if seq > head+uint64(size) {
+		return 0
+	}
+	return seq
+}
+
+// cutDamage moves what lies behind the last good record of s into a file of its
+// own, and returns the size that is left.
+func (l *Log) cutDamage(s segment, c contents) (size int64, err error) {
+	f, err := l.disk.open(segmentName(s.id))
+	if err != nil {
+		return s.size, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	rest := make([]byte, s.size-c.end)
+	if _, err := f.ReadAt(rest, c.end); err != nil && !errors.Is(err, io.EOF) {
+		return s.size, err
+	}
+	name := segmentName(s.id) + damagedSuffix
+	if err := l.disk.remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s.size, err
+	}
+	kept, err := l.disk.create(name)
+	if err != nil {
+		return s.size, err
+	}
+	if _, err := kept.WriteAt(rest, 0); err != nil {
+		return s.size, errors.Join(err, kept.Close())
+	}
+	if err := errors.Join(kept.sync(), kept.Close(), f.truncate(c.end), f.sync()); err != nil {
+		return s.size, err
+	}
+	return c.end, nil
+}
+
+// lose notes that records are no more, except those of which that is known
+// already. It is durable with the next write of the cursor. The caller holds mu
+// or is alone.
+func (l *Log) lose(s passage.Skip) error {
+	from := s.First
+	fresh := slices.Clone(l.gaps)
+	for _, g := range l.gaps {
+		if g.First > s.Last {
+			break
+		}
+		if from < g.First {
+			fresh = append(fresh, gap{Skip: passage.Skip{First: from, Last: g.First - 1, Why: s.Why}})
+		}
+		from = max(from, g.Last+1)
+	}
+	if from <= s.Last {
+		fresh = append(fresh, gap{Skip: passage.Skip{First: from, Last: s.Last, Why: s.Why}})
+	}
+	slices.SortFunc(fresh, func(a, b gap) int { return cmp.Compare(a.First, b.First) })
+	fresh = joinGaps(fresh)
+	if len(fresh) > maxGaps {
+		return fmt.Errorf("%w: more than %d gaps that the hub does not know of", ErrDamaged, maxGaps)
+	}
+	l.gaps = fresh
+	return nil
+}
+
+// joinGaps makes one of those that touch and are of one kind.
+func joinGaps(gaps []gap) []gap {
+	var joined []gap
+	for _, g := range gaps {
+		if n := len(joined); n > 0 && joined[n-1].Last+1 == g.First && joined[n-1].Why == g.Why && joined[n-1].told == g.told {
+			joined[n-1].Last = g.Last
+			continue
+		}
+		joined = append(joined, g)
+	}
+	return joined
 }
 
 // loadSegment reads a segment; whole, or only its beginning. One that is read
@@ -349,7 +523,10 @@ func (l *Log) loadSegment(id uint64, whole bool) (s segment, c contents, err err
 	if c.headed && c.gate != passage.Genesis(l.gate) {
 		return s, c, fmt.Errorf("segment %d: %w: not of %s", id, ErrGate, l.gate)
 	}
-	s.key, s.first, s.prev = c.key, c.first, c.prev
+	s.key, s.first, s.prev, s.day = c.key, c.first, c.prev, undated
+	if !c.at.IsZero() {
+		s.day = l.dayOf(c.at)
+	}
 	if whole && c.count > 0 && !c.beyond {
 		// The last record may never have been flushed, or in vain: after a failed
 		// flush the kernel takes its pages for clean. So it is written once more.
@@ -374,7 +551,22 @@ func (l *Log) loadSegment(id uint64, whole bool) (s segment, c contents, err err
 
 // cursorNow is the cursor as it should be on the disk. The caller holds mu or is alone.
 func (l *Log) cursorNow(genesis [32]byte) cursor {
-	return cursor{gate: genesis, acknowledged: l.acked, head: l.next - 1, chain: l.chain, segment: l.lastID}
+	c := cursor{gate: genesis, acknowledged: l.acked, head: l.next - 1, chain: l.chain, segment: l.lastID}
+	c.gaps, c.graves = l.gaps, l.graves
+	return c
+}
+
+// forgetTold gives up the gaps and graves that both chain and hub know of. The
+// caller holds mu; the slices that were there stay as they are.
+func (l *Log) forgetTold() {
+	l.gaps = slices.DeleteFunc(slices.Clone(l.gaps), func(g gap) bool { return g.told && g.Last <= l.acked })
+	l.graves = slices.DeleteFunc(slices.Clone(l.graves), func(seq uint64) bool { return seq <= l.acked })
+}
+
+// dayOf is the gate's day of a time, counted since 1970.
+func (l *Log) dayOf(t time.Time) int64 {
+	y, m, d := t.In(l.where).Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400
 }
 
 // diskError marks the errors of a full disk with ErrFull.
@@ -388,19 +580,130 @@ func diskError(err error) error {
 // Append writes a record and returns its sequence once it is durable. It is
 // gate.Journal's. After an error the record does not count: its sequence goes
 // to the next one. Only a crash right after a failed flush may bring it back,
-// as it may a record whose Append had not returned.
+// as it may a record whose Append had not returned. Where records were lost
+// since, a gap record that says so goes before it.
 //
 // Errors wrap ErrFull, ErrClosed, passage.ErrInvalid, or are the disk's.
 func (l *Log) Append(r gate.Record) (uint64, error) {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
+	if err := l.tellGaps(r); err != nil {
+		return 0, err
+	}
+	seq, err := l.append(r)
+	if errors.Is(err, ErrFull) && l.drops {
+		// The disk may be full of other things: what is dropped makes room for a segment.
+		if derr := l.dropOldest(); derr != nil {
+			return 0, errors.Join(err, derr)
+		}
+		if err = l.tellGaps(r); err == nil {
+			seq, err = l.append(r)
+		}
+	}
+	return seq, err
+}
+
+// tellGaps appends a record for each gap of which none tells yet. r lends its
+// time. The caller holds appendMu.
+func (l *Log) tellGaps(r gate.Record) error {
+	l.mu.Lock()
+	gaps := slices.Clone(l.gaps)
+	l.mu.Unlock()
+	told := false
+	for _, g := range gaps {
+		if g.told {
+			continue
+		}
+		if _, err := l.append(gate.Record{Kind: gate.GapRecord, At: r.At, Clock: r.Clock, Of: g.First, Dropped: g.Count(), Reason: gate.Reason(g.Why)}); err != nil {
+			return fmt.Errorf("gap record: %w", err)
+		}
+		l.mu.Lock()
+		l.gaps = slices.Clone(l.gaps)
+		for i := range l.gaps {
+			if l.gaps[i].First == g.First && l.gaps[i].Last == g.Last {
+				l.gaps[i].told, told = true, true
+			}
+		}
+		l.mu.Unlock()
+	}
+	if !told {
+		return nil
+	}
+	// A crash before this is written makes one more gap record, of the same gap.
+	return l.writeCursor(func() error { l.gaps = joinGaps(l.gaps); return nil })
+}
+
+// writeCursor changes what the cursor holds and makes it durable. After an
+// error gaps and graves are what they were.
+func (l *Log) writeCursor(change func() error) error {
+	l.ackMu.Lock()
+	defer l.ackMu.Unlock()
+	l.mu.Lock()
+	gaps, graves := l.gaps, l.graves
+	l.forgetTold()
+	err := change()
+	c := l.cursorNow(l.cursor.now.gate)
+	l.mu.Unlock()
+	if err == nil {
+		err = diskError(l.cursor.write(c))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.gaps, l.graves = gaps, graves
+		return err
+	}
+	l.gaps, l.graves = c.gaps, c.graves
+	return nil
+}
+
+// dropOldest gives up the oldest segment that is not written to. What is lost
+// with it is durably noted first, so that it is told after any crash. The
+// caller holds appendMu.
+func (l *Log) dropOldest() error {
+	l.mu.Lock()
+	if len(l.segments) == 0 || l.live && len(l.segments) == 1 {
+		l.mu.Unlock()
+		return fmt.Errorf("%w: there is nothing to drop", ErrFull)
+	}
+	s := l.segments[0]
+	lost := passage.Skip{First: max(s.first, l.acked+1), Last: s.last, Why: passage.Dropped}
+	l.mu.Unlock()
+	if lost.First <= lost.Last {
+		if err := l.writeCursor(func() error { return l.lose(lost) }); err != nil {
+			return fmt.Errorf("drop records %d to %d: %w", lost.First, lost.Last, err)
+		}
+		l.log.Error("journal full: the oldest records were dropped", "from", lost.First, "to", lost.Last)
+	}
+	l.mu.Lock()
+	if len(l.segments) > 0 && l.segments[0].id == s.id {
+		l.segments = slices.Clone(l.segments[1:])
+	}
+	l.losses.Dropped += lost.Count()
+	l.diskFull = false
+	l.mu.Unlock()
+	if err := l.disk.remove(segmentName(s.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("drop records %d to %d: %w", lost.First, lost.Last, err)
+	}
+	return nil
+}
+
+// append is Append of one record. The caller holds appendMu.
+func (l *Log) append(r gate.Record) (uint64, error) {
 	l.mu.Lock()
 	seq, chain, closed := l.next, l.chain, l.closed
 	l.mu.Unlock()
 	if closed {
 		return 0, ErrClosed
 	}
-	if l.cur != nil && l.cur.size-l.cur.off < maxWrite {
+	day := int64(undated)
+	if r.Clock != gate.ClockUnset {
+		day = l.dayOf(r.At)
+	}
+	// A day's keys must go without those of the next. An outcome that is a moment
+	// older than its segment's first record stays with it; a clock that was set
+	// right does not.
+	if cur := l.cur; cur != nil && (cur.size-cur.off < maxWrite || cur.begun && (day > cur.day || day < cur.day-1)) {
 		l.retire(false)
 	}
 	if l.cur == nil {
@@ -415,6 +718,7 @@ func (l *Log) Append(r gate.Record) (uint64, error) {
 	}
 	var b []byte
 	if !cur.begun {
+		cur.day = day
 		b = appendBegin(b, e.Segment, cur.off, seq, chain)
 	}
 	b = appendRecord(b, e.Segment, cur.off+int64(len(b)), e)
@@ -435,7 +739,7 @@ func (l *Log) Append(r gate.Record) (uint64, error) {
 
 	l.mu.Lock()
 	if !cur.begun {
-		l.segments = append(l.segments, segment{id: e.Segment, key: cur.key, first: seq, prev: chain, size: cur.size})
+		l.segments = append(l.segments, segment{id: e.Segment, key: cur.key, first: seq, prev: chain, size: cur.size, day: cur.day})
 		l.live = true
 	}
 	l.segments[len(l.segments)-1].last = seq
@@ -446,7 +750,14 @@ func (l *Log) Append(r gate.Record) (uint64, error) {
 	cur.begun = true
 
 	if l.spare == nil && cur.off > cur.size/2 {
-		if err := l.prepare(); err != nil && !errors.Is(err, ErrFull) {
+		err := l.prepare()
+		if errors.Is(err, ErrFull) && l.drops {
+			// Now, so that no record waits for it.
+			if err = l.dropOldest(); err == nil {
+				err = l.prepare()
+			}
+		}
+		if err != nil && !errors.Is(err, ErrFull) {
 			l.log.Warn("journal could not begin its next segment", "error", err)
 		}
 	}
@@ -461,7 +772,8 @@ func (l *Log) retire(spoiled bool) {
 	cur := l.cur
 	l.cur = nil
 	size := cur.size
-	if spoiled && cur.begun {
+	// The zeros that are left are given back where a day ended early.
+	if cur.begun && (spoiled || cur.size-cur.off >= maxWrite) {
 		if err := cur.f.truncate(cur.off); err != nil {
 			l.log.Warn("journal segment not cut", "segment", cur.key.Segment, "error", err)
 		} else {
@@ -665,7 +977,7 @@ func (l *Log) Acknowledge(seq uint64) error {
 func (l *Log) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := State{First: l.next, Next: l.next, Acknowledged: l.acked, Bytes: l.taken(), Cap: l.cap}
+	s := State{First: l.next, Next: l.next, Acknowledged: l.acked, Bytes: l.taken(), Cap: l.cap, Losses: l.losses}
 	if len(l.segments) > 0 {
 		s.First = l.segments[0].first
 	}
@@ -730,39 +1042,103 @@ func (l *Log) Wait(ctx context.Context, after uint64) error {
 
 // Read returns up to most records behind after, the data keys of the segments
 // they lie in, and the head of the chain before the first of them: what a
-// passage.Batch takes, within its bounds. Without records behind after it
-// returns none. Errors wrap ErrGone, ErrDamaged, ErrClosed, or are the disk's.
-func (l *Log) Read(after uint64, most int) (entries []passage.Entry, keys []passage.SegmentKey, prev [32]byte, err error) {
+// passage.Batch takes, within its bounds. Records that are no more are a Skip.
+// Without records behind after it returns none. A segment that turns out to be
+// unreadable is set aside once the hub has what is before it. Errors wrap
+// ErrGone, ErrDamaged, ErrClosed, or are the disk's.
+func (l *Log) Read(after uint64, most int) (passage.Run, error) {
 	l.readMu.Lock()
 	defer l.readMu.Unlock()
+	for {
+		run, bad, err := l.read(after, most)
+		if bad == nil {
+			return run, err
+		}
+		if aerr := l.setAside(*bad); aerr != nil {
+			return passage.Run{}, errors.Join(err, aerr)
+		}
+		l.log.Error("journal segment set aside: it cannot be read", "segment", bad.segment.id, "from", bad.from, "to", bad.segment.last, "error", err)
+	}
+}
+
+// unreadable is a segment of which the records from one on cannot be read.
+type unreadable struct {
+	segment segment
+	from    uint64
+}
+
+// setAside gives up the rest of a segment. The caller holds readMu.
+func (l *Log) setAside(bad unreadable) error {
+	lost := passage.Skip{First: bad.from, Last: bad.segment.last, Why: passage.Damaged}
+	if err := l.writeCursor(func() error { return l.lose(lost) }); err != nil {
+		return err
+	}
+	name := segmentName(bad.segment.id)
+	if err := l.disk.rename(name, name+damagedSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.segments = slices.DeleteFunc(slices.Clone(l.segments), func(s segment) bool { return s.id == bad.segment.id })
+	l.losses.Damaged += lost.Count()
+	l.losses.Files++
+	return nil
+}
+
+// read is Read; bad is set where it needs a segment set aside first.
+func (l *Log) read(after uint64, most int) (run passage.Run, bad *unreadable, err error) {
 	l.mu.Lock()
 	segs, next, chain, closed := slices.Clone(l.segments), l.next, l.chain, l.closed
+	gaps, graves, acked, live := slices.Clone(l.gaps), slices.Clone(l.graves), l.acked, l.live
 	l.mu.Unlock()
 	if closed {
-		return nil, nil, prev, ErrClosed
+		return run, nil, ErrClosed
 	}
 	if after >= next-1 || most <= 0 {
 		if after > next-1 {
-			return nil, nil, prev, fmt.Errorf("records behind %d of %d: %w", after, next-1, ErrGone)
+			return run, nil, fmt.Errorf("records behind %d of %d: %w", after, next-1, ErrGone)
 		}
-		return nil, nil, chain, nil
+		run.Prev = chain
+		return run, nil, nil
 	}
 	most = min(most, passage.MaxBatchRecords)
 	want := after + 1
+	for _, g := range gaps {
+		if g.First > want || g.Last < want {
+			continue
+		}
+		if run.Skip == nil {
+			run.Skip = &passage.Skip{First: want, Why: g.Why}
+		} else if g.Why == passage.Damaged {
+			run.Skip.Why = g.Why
+		}
+		run.Skip.Last = g.Last
+		want = g.Last + 1
+	}
+	if want == next {
+		// Nothing is behind the gap yet: the record that tells of it comes with the next one.
+		return passage.Run{Prev: chain}, nil, nil
+	}
 	i := slices.IndexFunc(segs, func(s segment) bool { return s.first <= want && want <= s.last })
 	if i < 0 {
-		return nil, nil, prev, fmt.Errorf("record %d: %w", want, ErrGone)
+		return passage.Run{}, nil, fmt.Errorf("record %d: %w", want, ErrGone)
 	}
 	at := l.place
-	if at.seq != want {
+	if at.seq != want || at.segment != segs[i].id {
 		at = start(segs[i]) // not where the last Read ended
 	}
 	bytes := 0
 	for ; i < len(segs); i++ {
-		if at.segment != segs[i].id {
-			if at.chain != segs[i].prev {
-				return nil, nil, prev, fmt.Errorf("%w: the chain at record %d is not the one that segment %d began with", ErrDamaged, at.seq-1, segs[i].id)
+		if len(run.Entries) > 0 && at.segment != segs[i].id {
+			if segs[i].first != at.seq {
+				break // a gap; the next Read tells of it
 			}
+			if at.chain != segs[i].prev {
+				l.log.Error("journal's chain does not go on in its next segment", "segment", segs[i].id, "record", at.seq)
+				break // the hub sees it in the next batch
+			}
+		}
+		if at.segment != segs[i].id {
 			at = start(segs[i])
 		}
 		done := false
@@ -771,31 +1147,42 @@ func (l *Log) Read(after uint64, most int) (entries []passage.Entry, keys []pass
 				return true
 			}
 			cost := len(e.Clear) + len(e.Sealed) + entryOverhead
-			if len(keys) == 0 || keys[len(keys)-1].Segment != e.Segment {
+			newKey := len(run.Keys) == 0 || run.Keys[len(run.Keys)-1].Segment != e.Segment
+			if newKey {
 				cost += keyOverhead
 			}
-			if done = len(entries) == most || (len(entries) > 0 && bytes+cost > readBytes); done {
+			if done = len(run.Entries) == most || (len(run.Entries) > 0 && bytes+cost > readBytes); done {
 				return false
 			}
 			bytes += cost
-			if len(entries) == 0 {
-				prev = before
+			if len(run.Entries) == 0 {
+				run.Prev = before
 			}
-			if len(keys) == 0 || keys[len(keys)-1].Segment != e.Segment {
-				keys = append(keys, segs[i].key)
+			if newKey {
+				run.Keys = append(run.Keys, segs[i].key)
 			}
-			entries = append(entries, e)
+			if slices.Contains(graves, e.Seq) {
+				e = e.Bury()
+			}
+			run.Entries = append(run.Entries, e)
 			return true
 		})
+		if errors.Is(err, ErrDamaged) && len(run.Entries) > 0 {
+			break // what is before the damage goes out first
+		}
+		// The one that is written to is set aside when it has ended.
+		if errors.Is(err, ErrDamaged) && after <= acked && !(live && i == len(segs)-1) {
+			return passage.Run{}, &unreadable{segs[i], max(at.seq, acked+1)}, err
+		}
 		if err != nil {
-			return nil, nil, [32]byte{}, err
+			return passage.Run{}, nil, err
 		}
 		if done {
 			break
 		}
 	}
 	l.place = at
-	return entries, keys, prev, nil
+	return run, nil, nil
 }
 
 // start is the place of a segment's first record.

@@ -80,9 +80,13 @@ func readAll(t testing.TB, l *Log) uint64 {
 	at := l.State().Acknowledged
 	var head *[32]byte
 	for {
-		entries, keys, prev, err := l.Read(at, passage.MaxBatchRecords)
+		run, err := l.Read(at, passage.MaxBatchRecords)
 		if err != nil {
 			t.Fatalf("Read(%d): %v", at, err)
+		}
+		entries, keys, prev := run.Entries, run.Keys, run.Prev
+		if run.Skip != nil {
+			t.Fatalf("Read(%d) skips %+v", at, *run.Skip)
 		}
 		if head != nil && prev != *head {
 			t.Fatalf("chain before record %d is not the one after record %d", at+1, at)
@@ -253,10 +257,10 @@ func TestRecordsSurviveReopening(t *testing.T) {
 	if s := l.State(); s.First > 251 || s.First < 200 {
 		t.Errorf("after Acknowledge(250) the oldest held is %d", s.First)
 	}
-	if _, _, _, err := l.Read(0, 10); !errors.Is(err, ErrGone) {
+	if _, err := l.Read(0, 10); !errors.Is(err, ErrGone) {
 		t.Errorf("Read of what was deleted: %v, want ErrGone", err)
 	}
-	if _, _, _, err := l.Read(next, 10); !errors.Is(err, ErrGone) {
+	if _, err := l.Read(next, 10); !errors.Is(err, ErrGone) {
 		t.Errorf("Read behind the end: %v, want ErrGone", err)
 	}
 	if err := l.Acknowledge(next); !errors.Is(err, ErrGone) {
@@ -271,7 +275,8 @@ func TestSequenceAndChainOutliveTheRecords(t *testing.T) {
 	dir, o := t.TempDir(), options()
 	l := open(t, dir, o)
 	add(t, l, 1, 150)
-	_, _, head, err := l.Read(150, 1)
+	run, err := l.Read(150, 1)
+	head := run.Prev
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +294,8 @@ func TestSequenceAndChainOutliveTheRecords(t *testing.T) {
 	}
 	l = open(t, dir, o)
 	add(t, l, 151, 152)
-	_, _, prev, err := l.Read(150, 10)
+	run, err = l.Read(150, 10)
+	prev := run.Prev
 	if err != nil || prev != head {
 		t.Errorf("chain before record 151 is another than after record 150 (%v)", err)
 	}
@@ -655,7 +661,7 @@ func TestFullDiskIsNotWritten(t *testing.T) {
 }
 
 func TestTornCursor(t *testing.T) {
-	for cut := 0; cut <= slotBytes; cut++ {
+	for cut := 0; cut <= slotBytes; cut += 1 + cut/40 {
 		dir := t.TempDir()
 		d, o := faulty(dir)
 		l := open(t, dir, o)
@@ -693,7 +699,10 @@ func TestTornCursor(t *testing.T) {
 	}
 }
 
-func TestDamageIsSaid(t *testing.T) {
+// Whatever of the journal rots or goes, the gate goes on, gives no sequence
+// twice, sends what is left, and owns up to the rest: by a skip to the hub and by
+// a record in the chain.
+func TestGateGoesOnWithDamage(t *testing.T) {
 	// segments lists the files, oldest first.
 	segments := func(t *testing.T, dir string) []string {
 		names, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))
@@ -720,44 +729,47 @@ func TestDamageIsSaid(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(t *testing.T, dir string)
 		open error // of Open
-		read error // of reading everything, if Open went well
+		// lost is whether records are skipped, and next the least sequence that
+		// may be given then: 156 where the last one given is known.
+		lost bool
+		next uint64
 	}{
 		"nothing": {do: func(*testing.T, string) {}},
 		"rot in the newest segment": {
 			do:   func(t *testing.T, dir string) { s := segments(t, dir); flip(t, s[len(s)-1], headerBytes+100) },
-			open: ErrDamaged},
+			lost: true, next: 156},
 		"rot in the newest segment's first record": {
 			do:   func(t *testing.T, dir string) { s := segments(t, dir); flip(t, s[len(s)-1], headerBytes+12) },
-			open: ErrDamaged},
+			lost: true, next: 156},
 		"rot in the newest header": {
 			do:   func(t *testing.T, dir string) { s := segments(t, dir); flip(t, s[len(s)-1], 20) },
-			open: ErrDamaged},
-		"rot in an old segment stops the upload, not the gate": {
+			next: 156},
+		"rot in an old segment": {
 			do:   func(t *testing.T, dir string) { flip(t, segments(t, dir)[1], headerBytes+1000) },
-			read: ErrDamaged},
+			lost: true, next: 156},
 		"rot in an old beginning": {
 			do:   func(t *testing.T, dir string) { flip(t, segments(t, dir)[1], headerBytes+12) },
-			open: ErrDamaged},
+			lost: true, next: 156},
 		"oldest segment gone": {
 			do:   func(t *testing.T, dir string) { remove(t, segments(t, dir)[0]) },
-			open: ErrDamaged},
+			lost: true, next: 156},
 		"middle segment gone": {
 			do:   func(t *testing.T, dir string) { remove(t, segments(t, dir)[1]) },
-			read: ErrDamaged},
+			lost: true, next: 156},
 		"newest segments gone": {
 			do: func(t *testing.T, dir string) {
 				for _, s := range segments(t, dir)[2:] {
 					remove(t, s)
 				}
 			},
-			open: ErrDamaged},
+			lost: true, next: 151}, // what the cursor knew of
 		"all segments gone": {
 			do: func(t *testing.T, dir string) {
 				for _, s := range segments(t, dir) {
 					remove(t, s)
 				}
 			},
-			open: ErrDamaged},
+			lost: true, next: 151}, // what the cursor knew of
 		"cursor gone": {do: func(t *testing.T, dir string) { remove(t, filepath.Join(dir, cursorName)) }},
 		"cursor unreadable": {do: func(t *testing.T, dir string) {
 			flip(t, filepath.Join(dir, cursorName), 30)
@@ -797,26 +809,65 @@ func TestDamageIsSaid(t *testing.T) {
 			if err != nil {
 				return
 			}
-			defer shut(t, l)
-			add(t, l, 156, 157)
-			if c.read == nil {
-				if got := readAll(t, l); got != 157 {
-					t.Errorf("read up to %d, want 157", got)
-				}
-				return
+			first := l.State().Next
+			if first < c.next {
+				t.Fatalf("the next record is %d, which was given before; want %d at least", first, max(c.next, 156))
 			}
-			for at := uint64(0); ; {
-				entries, _, _, err := l.Read(at, 10)
-				if err != nil {
-					if !errors.Is(err, c.read) {
-						t.Errorf("Read: %v, want %v", err, c.read)
+			// What the gate tells the hub: each sequence once, as a record or as lost.
+			if _, err := l.Append(record(0)); err != nil {
+				t.Fatal(err)
+			}
+			last := l.State().Next - 1
+			var lost, told uint64
+			var head *[32]byte
+			for at := uint64(0); at < last; {
+				run, err := l.Read(at, 10)
+				if err != nil || len(run.Entries) == 0 {
+					t.Fatalf("Read(%d) of %d: %d entries, %v", at, last, len(run.Entries), err)
+				}
+				if run.Skip != nil {
+					if run.Skip.First != at+1 || run.Skip.Why != passage.Damaged {
+						t.Errorf("behind %d: skip %+v", at, *run.Skip)
 					}
-					return
+					lost += run.Skip.Count()
+				} else if head != nil && run.Prev != *head {
+					t.Errorf("the chain breaks at %d without a skip", at+1)
 				}
-				if len(entries) == 0 {
-					t.Fatalf("everything was readable, want %v", c.read)
+				b := passage.Batch{Gate: testGate, Skip: run.Skip, Prev: run.Prev, Keys: run.Keys, Entries: run.Entries}
+				if _, err := b.Marshal(); err != nil {
+					t.Fatal(err)
 				}
-				at += uint64(len(entries))
+				for _, e := range run.Entries {
+					if _, r, err := passage.DecodeClear(e.Clear); err == nil && r.Kind == gate.GapRecord && r.Of > 0 {
+						told += r.Dropped
+					}
+				}
+				h := b.Head()
+				head, at = &h, b.Last()
+				// The next damage is set aside once what is before it has arrived.
+				if err := l.Acknowledge(at); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := l.Append(record(0)); err != nil {
+					t.Fatal(err)
+				}
+				if lost == 0 || told > 0 {
+					continue
+				}
+				last = l.State().Next - 1
+			}
+			if (lost > 0) != c.lost || told != lost {
+				t.Errorf("%d records skipped, gap records tell of %d; want some %v", lost, told, c.lost)
+			}
+			if n := l.State().Losses.Damaged; (n > 0) != c.lost {
+				t.Errorf("%d records counted as damaged, %d skipped", n, lost)
+			}
+			// And all of that survives.
+			next := l.State().Next
+			shut(t, l)
+			l = open(t, dir, o)
+			if got := l.State(); got.Next != next {
+				t.Errorf("opened again: next %d, was %d", got.Next, next)
 			}
 		})
 	}
@@ -878,12 +929,13 @@ func TestReadStaysWithinABatch(t *testing.T) {
 	if got := readAll(t, l); got != 1200 { // readAll marshals each batch
 		t.Errorf("read up to %d", got)
 	}
-	entries, _, _, err := l.Read(17, 3)
+	run, err := l.Read(17, 3)
+	entries := run.Entries
 	if err != nil || len(entries) != 3 || entries[0].Seq != 18 {
 		t.Errorf("Read(17, 3) = %d entries, %v", len(entries), err)
 	}
-	if entries, _, _, err := l.Read(17, 0); err != nil || len(entries) != 0 {
-		t.Errorf("Read(17, 0) = %d entries, %v", len(entries), err)
+	if run, err := l.Read(17, 0); err != nil || len(run.Entries) != 0 {
+		t.Errorf("Read(17, 0) = %d entries, %v", len(run.Entries), err)
 	}
 }
 
@@ -955,7 +1007,8 @@ func TestAllAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			entries, keys, prev, err := l.Read(at, 100)
+			run, err := l.Read(at, 100)
+			entries, keys, prev := run.Entries, run.Keys, run.Prev
 			if err != nil || prev != head {
 				t.Errorf("Read(%d): %v, chain follows: %t", at, err, prev == head)
 				return
@@ -1032,19 +1085,24 @@ func FuzzRecover(f *testing.F) {
 		}
 		defer shut(t, l)
 		for at, s := l.State().Acknowledged, l.State(); at < s.Next-1; {
-			entries, _, _, err := l.Read(at, 500)
-			if err != nil || len(entries) == 0 {
-				t.Fatalf("Read(%d) of %+v = %d entries, %v", at, s, len(entries), err)
+			run, err := l.Read(at, 500)
+			if err != nil {
+				t.Fatalf("Read(%d) of %+v: %v", at, s, err)
 			}
-			at += uint64(len(entries))
+			if len(run.Entries) == 0 {
+				return // nothing behind a gap
+			}
+			at = run.Entries[len(run.Entries)-1].Seq
 		}
 	})
 }
 
 func FuzzDecodeCursor(f *testing.F) {
 	f.Add(cursor{generation: 3, acknowledged: 4, head: 9, segment: 2}.encode())
+	f.Add(cursor{generation: 4, acknowledged: 4, head: 99, segment: 7, graves: []uint64{12, 30},
+		gaps: []gap{{Skip: passage.Skip{First: 5, Last: 9, Why: passage.Dropped}, told: true}, {Skip: passage.Skip{First: 10, Last: 11, Why: passage.Damaged}}}}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if c, ok := decodeCursor(b); ok && !bytes.Equal(c.encode(), b[:slotBytes]) {
+		if c, ok := decodeCursor(b); ok && string(b[:len(formerMagic)]) != formerMagic && !bytes.Equal(c.encode(), b[:slotBytes]) {
 			t.Errorf("%x encodes back to %x", b, c.encode())
 		}
 	})

@@ -4,9 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"greengate/gate"
 	"greengate/gate/passage"
 )
 
@@ -36,6 +39,10 @@ const (
 
 	segmentSuffix = ".seg"
 	freshSuffix   = ".new"
+	// damagedSuffix ends the name of what could not be read and was set aside.
+	damagedSuffix = ".damaged"
+	// asideSuffix ends the name of a record that the hub refused.
+	asideSuffix = ".record"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -53,11 +60,15 @@ func segmentID(name string) (uint64, bool) {
 }
 
 // encodeHeader writes a segment's header: magic, id, gate (as the head of its
-// empty chain), data key, CRC32C.
+// empty chain), data key, CRC32C. A key that was destroyed is zeros, which no
+// real one is.
 func encodeHeader(gate [32]byte, key passage.SegmentKey) []byte {
 	b := append(make([]byte, 0, headerBytes), segmentMagic...)
 	b = binary.BigEndian.AppendUint64(b, key.Segment)
 	b = append(b, gate[:]...)
+	if key.Destroyed() {
+		b = append(b, make([]byte, keyEncapsulated+keySealed)...)
+	}
 	b = append(b, key.Encapsulated...)
 	b = append(b, key.Sealed...)
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
@@ -78,6 +89,9 @@ func decodeHeader(id uint64, data []byte) (gate [32]byte, key passage.SegmentKey
 	key.Segment = id
 	key.Encapsulated = append([]byte(nil), rest[:keyEncapsulated]...)
 	key.Sealed = append([]byte(nil), rest[keyEncapsulated:keyEncapsulated+keySealed]...)
+	if !slices.ContainsFunc(rest[:keyEncapsulated+keySealed], func(b byte) bool { return b != 0 }) {
+		key.Encapsulated, key.Sealed = nil, nil
+	}
 	return gate, key, true
 }
 
@@ -171,9 +185,13 @@ type contents struct {
 	chain [32]byte
 	// end of the last whole frame, and where the write that brought it began.
 	end, last int64
+	// at is the time in the first record; zero where it says that the clock was unset.
+	at time.Time
 	// beyond: behind the first frame that is not whole lies another that is.
 	// No cut leaves that, since each record waits for the one before it.
-	beyond bool
+	// highest is the sequence of the last record there, 0 where none was seen.
+	beyond  bool
+	highest uint64
 }
 
 // recoverSegment reads a segment as a crash may have left it.
@@ -196,6 +214,9 @@ func recoverSegment(id uint64, data []byte) contents {
 			c.last = c.end
 			if c.count++; c.count == 1 {
 				c.last = headerBytes // together with the begin frame
+				if _, r, err := passage.DecodeClear(e.Clear); err == nil && r.Clock != gate.ClockUnset {
+					c.at = r.At
+				}
 			}
 			c.chain = passage.Next(c.chain, e.Clear, e.Sealed)
 			c.end += int64(frameHeader + len(body))
@@ -211,29 +232,39 @@ func recoverSegment(id uint64, data []byte) contents {
 			from = c.end
 		}
 	}
-	c.beyond = frameBeyond(id, data, from)
+	c.beyond, c.highest = framesBeyond(id, data, from)
 	return c
 }
 
-// frameBeyond looks for a whole frame anywhere from end. A cut write leaves no
-// more than one frame's bytes there, so a small budget of checked bytes finds
-// what rot has left and bounds what a hostile card can cost.
-func frameBeyond(id uint64, data []byte, end int64) bool {
+// framesBeyond looks for whole frames anywhere from end, and for the highest
+// sequence in them. A cut write leaves no more than one frame's bytes there, so
+// a small budget of checked bytes finds what rot has left and bounds what a
+// hostile card can cost; behind a frame the next one lies at its end.
+func framesBeyond(id uint64, data []byte, end int64) (found bool, highest uint64) {
 	budget := 4 << 20
-	for off := end; off+frameHeader < int64(len(data)); off++ {
+	for off := end; off+frameHeader < int64(len(data)); {
 		if data[off] != 0 || data[off+1] != 0 {
+			off++
 			continue // a length of 64 KiB and more
 		}
 		n := int(binary.BigEndian.Uint32(data[off:]))
 		if n < recordFixed || n > maxBody {
+			off++
 			continue
 		}
-		if budget -= n; budget < 0 {
-			return false
+		body, _ := frameAt(id, off, data[off:])
+		if body == nil {
+			if budget -= n; budget < 0 {
+				return found, highest
+			}
+			off++
+			continue
 		}
-		if body, _ := frameAt(id, off, data[off:]); body != nil {
-			return true
+		found = true
+		if e, ok := decodeRecord(id, body); ok {
+			highest = max(highest, e.Seq)
 		}
+		off += int64(frameHeader + len(body))
 	}
-	return false
+	return found, highest
 }

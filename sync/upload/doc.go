@@ -13,6 +13,7 @@
 //
 //	200 {"acknowledged": N, "time": T}   all to N is on disk
 //	400, 413, 422                        the batch is halved until the record is found; [ErrRecord]
+//	415                                  batches are sent without compression from then on
 //	401, 403                             no more passages are sent; [ErrForbidden]
 //	409 {"error": "gap", "expected": N}  go back to N; [ErrGap] when the journal no longer has it
 //	409 {"error": "fork"}                the hub holds another history of this gate; [ErrFork]
@@ -25,6 +26,12 @@
 // passages. Nothing is ever dropped here: what is not acknowledged stays in
 // the journal.
 //
-// A record that the hub cannot read does not come back as a refusal: the hub
-// keeps its bytes in their place in the chain and counts it as a tombstone.
+// A record whose clear part the hub cannot read does not come back as a refusal:
+// the hub keeps its bytes in their place in the chain and counts it as a
+// tombstone. One that it refuses three times, with pauses between, is set aside
+// in the journal, counted and reported, and a tombstone with its digests takes
+// its sequence, so that what is behind it goes on.
+//
+// Records that the journal itself no longer has are a [passage.Skip], signed
+// with the batch behind them.
 package upload

@@ -15,7 +15,8 @@ const (
 	// StopFork: the hub holds another history under this gate's name: a
 	// cloned card, or a journal that began again.
 	StopFork Stop = "fork"
-	// StopRecord: the hub refuses one record; see State.Record.
+	// StopRecord: the hub refuses one record; see State.Record. A few such
+	// answers later it is set aside, and the others go on.
 	StopRecord Stop = "record"
 )
 
@@ -37,4 +38,8 @@ type State struct {
 	Stop Stop
 	// Record is the sequence that the hub refuses, 0 for none.
 	Record uint64
+	// Aside counts the records set aside since the start; LastAside is the last
+	// of them, and LastAsideError what the hub said of it.
+	Aside, LastAside uint64
+	LastAsideError   string
 }

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"greengate/gate"
 	"greengate/gate/passage"
 )
@@ -48,6 +50,10 @@ const (
 	MaxRetryAfter = time.Hour
 )
 
+// maxRefusals is how often the hub must refuse one record, with the pauses of
+// failures between, before it is set aside: a hub in trouble eats no records.
+const maxRefusals = 3
+
 // maxAnswer is the most bytes of an answer that are read. A real one has about 100.
 const maxAnswer = 4096
 
@@ -57,9 +63,12 @@ const maxTimeTrip = 10 * time.Second
 // Journal is where passages wait; store/journal is one.
 type Journal interface {
 	// Read returns up to max records behind sequence after, in order and
-	// without a gap, the keys of their segments, and the head of the chain
-	// before the first. No record is no error.
-	Read(after uint64, max int) (entries []passage.Entry, keys []passage.SegmentKey, prev [32]byte, err error)
+	// without a gap, the keys of their segments, the head of the chain before
+	// the first, and what is no more before it. No record is no error.
+	Read(after uint64, max int) (passage.Run, error)
+	// SetAside keeps a record that the hub refuses, and has Read give its
+	// tombstone from then on. It is durable when it returns.
+	SetAside(seq uint64, reason string) error
 	// Acknowledge says that all records to seq are on the hub's disk. It is durable when it returns.
 	Acknowledge(seq uint64) error
 	// Acknowledged is the last sequence acknowledged, and Last the last one written.
@@ -95,6 +104,10 @@ type Uploader struct {
 	limit     int    // records of a batch; 0 means MaxBatchRecords
 	rewind    uint64 // read behind rewindTo instead of the acknowledged sequence
 	rewound   bool
+	refused   uint64 // the record that the hub refused last, alone
+	refusals  int    // and how often in a row
+	plain     bool   // the hub does not take compressed batches
+	packer    *zstd.Encoder
 	contacted time.Time // last exchange of any outcome 200
 }
 
@@ -260,7 +273,7 @@ func (u *Uploader) read() (*passage.Batch, error) {
 	if u.limit <= 0 || u.limit > passage.MaxBatchRecords {
 		u.limit = passage.MaxBatchRecords
 	}
-	entries, keys, prev, err := u.Journal.Read(after, u.limit)
+	run, err := u.Journal.Read(after, u.limit)
 	if err != nil {
 		if u.rewound {
 			u.rewound = false // the next try asks the hub again
@@ -268,13 +281,17 @@ func (u *Uploader) read() (*passage.Batch, error) {
 		}
 		return nil, fmt.Errorf("journal behind %d: %w", after, err)
 	}
-	if len(entries) == 0 {
+	if len(run.Entries) == 0 {
 		return nil, nil
 	}
-	if entries[0].Seq != after+1 {
-		return nil, fmt.Errorf("hub has all to %d, journal goes on at %d: %w", after, entries[0].Seq, ErrGap)
+	next := after + 1
+	if run.Skip != nil {
+		next = run.Skip.Last + 1
 	}
-	b := &passage.Batch{Gate: u.Gate, Prev: prev, Keys: keys, Entries: entries}
+	if first := run.Entries[0].Seq; first != next {
+		return nil, fmt.Errorf("hub has all to %d, journal goes on at %d: %w", after, first, ErrGap)
+	}
+	b := &passage.Batch{Gate: u.Gate, Skip: run.Skip, Prev: run.Prev, Keys: run.Keys, Entries: run.Entries}
 	if err := b.Sign(u.Signer); err != nil {
 		return nil, err
 	}
@@ -310,10 +327,13 @@ func (u *Uploader) send(ctx context.Context, b *passage.Batch) (sent int, again 
 			u.limit = len(b.Entries) / 2
 			return 0, true, nil
 		}
-		u.mu.Lock()
-		u.state.Record = b.First()
-		u.mu.Unlock()
-		return 0, false, fmt.Errorf("record %d: %w: status %d %.100q", b.First(), ErrRecord, code, a.Error)
+		return u.poison(b.Entries[0], code, a.Error)
+	case http.StatusUnsupportedMediaType:
+		if !u.plain {
+			u.plain = true
+			return 0, true, nil
+		}
+		return 0, false, fmt.Errorf("batch %d-%d: hub answers status %d %.100q", b.First(), b.Last(), code, a.Error)
 	case http.StatusConflict:
 		if a.Error == "gap" && a.Expected > 0 && a.Expected < b.First() && !u.rewound {
 			u.rewind, u.rewound = a.Expected-1, true
@@ -354,6 +374,51 @@ func (u *Uploader) send(ctx context.Context, b *passage.Batch) (sent int, again 
 	return int(to - before), false, nil
 }
 
+// poison is for a record that the hub refuses on its own. A few such answers
+// later it is set aside, and its tombstone is sent in its place.
+func (u *Uploader) poison(e passage.Entry, code int, text string) (sent int, again bool, err error) {
+	seq := e.Seq
+	err = fmt.Errorf("record %d: %w: status %d %.100q", seq, ErrRecord, code, text)
+	u.mu.Lock()
+	u.state.Record = seq
+	u.mu.Unlock()
+	if e.Tombstone {
+		return 0, false, err // there is nothing less to send
+	}
+	if u.refused != seq {
+		u.refused, u.refusals = seq, 0
+	}
+	if u.refusals++; u.refusals < maxRefusals {
+		return 0, false, err
+	}
+	if aerr := u.Journal.SetAside(seq, fmt.Sprintf("status %d %.100q", code, text)); aerr != nil {
+		return 0, false, fmt.Errorf("%w: %w", err, aerr)
+	}
+	u.refused, u.refusals = 0, 0
+	u.mu.Lock()
+	u.state.Aside++
+	u.state.LastAside, u.state.LastAsideError = seq, err.Error()
+	u.mu.Unlock()
+	return 0, true, nil
+}
+
+// pack compresses a batch, where the hub takes that and it is worth it.
+func (u *Uploader) pack(body []byte) (packed []byte, encoding string, err error) {
+	if u.plain || body == nil {
+		return body, "", nil
+	}
+	if u.packer == nil {
+		// A window of a batch and one goroutine: this runs on a small device.
+		if u.packer, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(passage.MaxBatchBytes), zstd.WithLowerEncoderMem(true)); err != nil {
+			return nil, "", fmt.Errorf("compress: %w", err)
+		}
+	}
+	if packed = u.packer.EncodeAll(body, nil); len(packed) < len(body) {
+		return packed, "zstd", nil
+	}
+	return body, "", nil
+}
+
 // contact tells the hub that the gate lives, and asks for the time.
 func (u *Uploader) contact(ctx context.Context) error {
 	code, a, err := u.exchange(ctx, http.MethodGet, "/v1/time", nil)
@@ -392,9 +457,16 @@ func (u *Uploader) exchange(ctx context.Context, method, path string, body []byt
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	body, encoding, err := u.pack(body)
+	if err != nil {
+		return 0, answer{}, err
+	}
 	req, err := http.NewRequestWithContext(ctx, method, u.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, answer{}, err
+	}
+	if encoding != "" {
+		req.Header.Set("Content-Encoding", encoding)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/vnd.greengate.passages+cbor")

@@ -26,21 +26,27 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"greengate/gate"
 	"greengate/gate/passage"
 )
 
 // memory is a journal in memory.
 type memory struct {
-	t      testing.TB
-	id     string
-	mu     sync.Mutex
-	all    []passage.Entry
-	keys   []passage.SegmentKey
-	oldest uint64 // records up to here are gone
-	acked  uint64
-	acks   []uint64
-	wake   chan struct{}
+	t     testing.TB
+	id    string
+	mu    sync.Mutex
+	all   []passage.Entry
+	skip  *passage.SkipReason // why the oldest are gone, nil where Read is to fail
+	aside []uint64
+	// asideErr is what SetAside returns.
+	asideErr error
+	keys     []passage.SegmentKey
+	oldest   uint64 // records up to here are gone
+	acked    uint64
+	acks     []uint64
+	wake     chan struct{}
 }
 
 func newMemory(t testing.TB, n int) *memory {
@@ -81,27 +87,45 @@ func (m *memory) append(n int) {
 	}
 }
 
-func (m *memory) Read(after uint64, n int) ([]passage.Entry, []passage.SegmentKey, [32]byte, error) {
+func (m *memory) Read(after uint64, n int) (run passage.Run, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	prev := passage.Genesis(m.id)
+	run.Prev = passage.Genesis(m.id)
 	if after < m.oldest {
-		return nil, nil, prev, fmt.Errorf("records behind %d are gone", after)
+		if m.skip == nil {
+			return run, fmt.Errorf("records behind %d are gone", after)
+		}
+		run.Skip = &passage.Skip{First: after + 1, Last: m.oldest, Why: *m.skip}
+		after = m.oldest
 	}
 	if after >= uint64(len(m.all)) {
-		return nil, nil, prev, nil
+		return run, nil
 	}
 	if after > 0 {
-		prev = m.all[after-1].Chain
+		run.Prev = m.all[after-1].Chain
 	}
-	es := m.all[after:min(after+uint64(n), uint64(len(m.all)))]
-	var keys []passage.SegmentKey
-	for _, k := range m.keys {
-		if k.Segment >= es[0].Segment && k.Segment <= es[len(es)-1].Segment {
-			keys = append(keys, k)
+	run.Entries = slices.Clone(m.all[after:min(after+uint64(n), uint64(len(m.all)))])
+	for i, e := range run.Entries {
+		if slices.Contains(m.aside, e.Seq) {
+			run.Entries[i] = e.Bury()
 		}
 	}
-	return slices.Clone(es), keys, prev, nil
+	for _, k := range m.keys {
+		if k.Segment >= run.Entries[0].Segment && k.Segment <= run.Entries[len(run.Entries)-1].Segment {
+			run.Keys = append(run.Keys, k)
+		}
+	}
+	return run, nil
+}
+
+func (m *memory) SetAside(seq uint64, reason string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if reason == "" {
+		m.t.Errorf("record %d set aside without a reason", seq)
+	}
+	m.aside = append(m.aside, seq)
+	return m.asideErr
 }
 
 func (m *memory) Acknowledge(seq uint64) error {
@@ -128,6 +152,9 @@ type hub struct {
 	requests int // all
 	batches  int
 	contacts int
+	packed   int // batches that came compressed
+	skipped  uint64
+	graves   []uint64
 	backlogs []string
 	said     []string // the gate's condition
 	// fault may answer in the hub's place, before or instead of storing.
@@ -162,6 +189,9 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		say(400, map[string]any{"error": "cut off"})
 		return
 	}
+	if body, err = unpack(r, body); err != nil {
+		h.t.Errorf("batch: %v", err)
+	}
 	b, err := passage.ParseBatch(body)
 	if err != nil {
 		h.t.Errorf("batch: %v", err)
@@ -172,13 +202,23 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.t.Errorf("batch: %v", err)
 	}
 	h.batches++
+	if r.Header.Get("Content-Encoding") == "zstd" {
+		h.packed++
+	}
 	switch {
+	case b.Skip != nil && b.Skip.First <= h.stored+1:
+		h.skipped += b.Skip.Last - h.stored
 	case b.First() > h.stored+1:
 		say(409, map[string]any{"error": "gap", "expected": h.stored + 1})
 		return
 	case b.First() == h.stored+1 && b.Prev != h.chain:
 		say(409, map[string]any{"error": "fork"})
 		return
+	}
+	for _, e := range b.Entries {
+		if e.Tombstone && e.Seq > h.stored {
+			h.graves = append(h.graves, e.Seq)
+		}
 	}
 	if b.Last() > h.stored {
 		h.stored, h.chain = b.Last(), b.Head()
@@ -187,6 +227,19 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	say(200, map[string]any{"acknowledged": h.stored})
+}
+
+// unpack undoes the compression that the request names.
+func unpack(r *http.Request, body []byte) ([]byte, error) {
+	if r.Header.Get("Content-Encoding") != "zstd" {
+		return body, nil
+	}
+	d, err := zstd.NewReader(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.DecodeAll(body, nil)
 }
 
 // link is a gate and a hub with real TLS between them.
@@ -387,45 +440,111 @@ func TestForbiddenStopsAndLosesNothing(t *testing.T) {
 	l.drain(t, 0)
 }
 
-// TestRefusedRecord: the batch is halved until the record stands alone, what
-// is before it goes out, and what is behind waits in its order.
+// TestRefusedRecord: the batch is halved until the record stands alone, and what
+// is before it goes out. A hub that was only in trouble gets the record itself;
+// from one that refuses it again and again it is set aside, and its tombstone
+// and what is behind it go out.
 func TestRefusedRecord(t *testing.T) {
 	for _, code := range []int{400, 413, 422} {
-		l := newLink(t, 600)
-		poison := true
-		l.hub.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path != "/v1/passages" {
+		for _, forGood := range []bool{false, true} {
+			l := newLink(t, 600)
+			poison := true
+			l.hub.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path != "/v1/passages" {
+					return false
+				}
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				if body, err = unpack(r, body); err != nil {
+					t.Error(err)
+				}
+				b, err := passage.ParseBatch(body)
+				if err != nil {
+					t.Error(err)
+					return false
+				}
+				if poison && b.First() <= 321 && b.Last() >= 321 && !b.Entries[321-b.First()].Tombstone {
+					w.WriteHeader(code)
+					fmt.Fprint(w, `{"error":"unparsable"}`)
+					return true
+				}
 				return false
 			}
-			body, err := io.ReadAll(r.Body)
-			if err != nil {
-				t.Error(err)
+			for try := 1; try < maxRefusals; try++ {
+				var err error
+				for err == nil {
+					_, err = l.Once(t.Context())
+				}
+				if !errors.Is(err, ErrRecord) || !strings.Contains(err.Error(), "321") {
+					t.Fatalf("%d: %v, want ErrRecord for 321", code, err)
+				}
+				if s := l.State(); s.Stop != StopRecord || s.Record != 321 || s.Acknowledged != 320 || s.Backlog != 280 || s.Aside != 0 {
+					t.Errorf("%d: state %+v", code, s)
+				}
 			}
-			r.Body = io.NopCloser(bytes.NewReader(body))
-			b, err := passage.ParseBatch(body)
-			if err != nil {
-				t.Error(err)
-				return false
+			poison = forGood
+			l.drain(t, 0)
+			s := l.State()
+			if !forGood && (s.Aside != 0 || len(l.hub.graves) != 0) {
+				t.Errorf("%d: a hub that was in trouble for a while gets tombstones %v, state %+v", code, l.hub.graves, s)
 			}
-			if poison && b.First() <= 321 && b.Last() >= 321 {
-				w.WriteHeader(code)
-				fmt.Fprint(w, `{"error":"unparsable"}`)
-				return true
+			if forGood && (s.Aside != 1 || s.LastAside != 321 || !strings.Contains(s.LastAsideError, "unparsable") || !slices.Equal(l.hub.graves, []uint64{321})) {
+				t.Errorf("%d: tombstones %v, state %+v; want 321", code, l.hub.graves, s)
 			}
+		}
+	}
+}
+
+// A journal that cannot set the record aside says so, and nothing is skipped.
+func TestRefusedRecordThatCannotBeSetAside(t *testing.T) {
+	l := newLink(t, 3)
+	l.journal.asideErr = errors.New("disk full")
+	l.hub.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(422); return true }
+	var err error
+	for range maxRefusals {
+		_, err = l.Once(t.Context())
+	}
+	if !errors.Is(err, l.journal.asideErr) || !errors.Is(err, ErrRecord) {
+		t.Errorf("%v, want what the journal said", err)
+	}
+	if s := l.State(); s.Acknowledged != 0 || s.Aside != 0 || s.Backlog != 3 {
+		t.Errorf("state %+v", s)
+	}
+}
+
+// Records that the journal dropped are told as such, and the rest goes on.
+func TestSkip(t *testing.T) {
+	l := newLink(t, 900)
+	why := passage.Dropped
+	l.journal.oldest, l.journal.skip = 350, &why
+	l.hub.chain = l.journal.all[349].Chain // what it cannot check
+	l.drain(t, 0)
+	if l.hub.skipped != 350 {
+		t.Errorf("the hub was told of %d records that are no more, want 350", l.hub.skipped)
+	}
+}
+
+// Batches are compressed, unless the hub does not know that.
+func TestCompression(t *testing.T) {
+	l := newLink(t, 700)
+	l.drain(t, 0)
+	if l.hub.packed != l.hub.batches {
+		t.Errorf("%d of %d batches compressed", l.hub.packed, l.hub.batches)
+	}
+	l = newLink(t, 700)
+	l.hub.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Content-Encoding") == "" {
 			return false
 		}
-		var err error
-		for err == nil {
-			_, err = l.Once(t.Context())
-		}
-		if !errors.Is(err, ErrRecord) || !strings.Contains(err.Error(), "321") {
-			t.Fatalf("%d: %v, want ErrRecord for 321", code, err)
-		}
-		if s := l.State(); s.Stop != StopRecord || s.Record != 321 || s.Acknowledged != 320 || s.Backlog != 280 {
-			t.Errorf("%d: state %+v", code, s)
-		}
-		poison = false
-		l.drain(t, 0)
+		w.WriteHeader(http.StatusUnsupportedMediaType)
+		return true
+	}
+	l.drain(t, 0)
+	if l.hub.packed != 0 || l.hub.requests != 1+l.hub.batches+l.hub.contacts {
+		t.Errorf("%d compressed, %d requests for %d batches", l.hub.packed, l.hub.requests, l.hub.batches)
 	}
 }
 

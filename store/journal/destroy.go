@@ -1,0 +1,134 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"greengate/gate/passage"
+)
+
+// DestroyKeys destroys the data keys of all segments whose day is before that
+// of a time: their headers are overwritten on the disk, so that nobody can open
+// what is sealed in them, the hub neither. The records stay, chained, and go to
+// the hub as ever. What was set aside on or before such a day goes altogether.
+// It returns how many keys were destroyed.
+//
+// A segment whose first record had no clock counts as of the day of the segment
+// after it. Where the disk puts new bytes elsewhere, as a card does, the old
+// header may outlive this on the chip: it holds the key only as sealed to the hub.
+func (l *Log) DestroyKeys(before time.Time) (destroyed int, err error) {
+	limit := l.dayOf(before)
+	l.appendMu.Lock()
+	if cur := l.cur; cur != nil && cur.begun && cur.day != undated && cur.day < limit {
+		l.retire(false) // nobody has passed here for so long
+	}
+	l.appendMu.Unlock()
+	l.readMu.Lock()
+	defer l.readMu.Unlock()
+	l.mu.Lock()
+	segs, live, closed := slices.Clone(l.segments), l.live, l.closed
+	l.mu.Unlock()
+	if closed {
+		return 0, ErrClosed
+	}
+	oldest := uint64(1<<64 - 1) // the lowest segment that is kept as it is
+	day := limit
+	for i := len(segs) - 1; i >= 0; i-- {
+		s := segs[i]
+		if s.day != undated {
+			day = s.day
+		}
+		if day >= limit || live && i == len(segs)-1 {
+			oldest = s.id
+			continue
+		}
+		if s.key.Destroyed() {
+			continue
+		}
+		if err := l.overwriteKey(s.id); errors.Is(err, fs.ErrNotExist) {
+			continue // acknowledged meanwhile
+		} else if err != nil {
+			return destroyed, fmt.Errorf("destroy the key of segment %d: %w", s.id, err)
+		}
+		destroyed++
+		l.mu.Lock()
+		for j := range l.segments {
+			if l.segments[j].id == s.id {
+				l.segments[j].key = passage.SegmentKey{Segment: s.id}
+			}
+		}
+		l.losses.KeysDestroyed++
+		l.mu.Unlock()
+	}
+	return destroyed, l.removeAside(oldest)
+}
+
+// overwriteKey puts a header without a key over that of a segment, and flushes it.
+func (l *Log) overwriteKey(id uint64) (err error) {
+	f, err := l.disk.open(segmentName(id))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b := encodeHeader(passage.Genesis(l.gate), passage.SegmentKey{Segment: id})
+	n, err := f.WriteAt(b, 0)
+	if err == nil {
+		err = shortWrite(n, len(b))
+	}
+	if err == nil {
+		err = f.sync()
+	}
+	return err
+}
+
+// removeAside removes what was set aside of segments below one.
+func (l *Log) removeAside(oldest uint64) error {
+	names, err := l.disk.list()
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	oldest = min(oldest, l.lastID)
+	l.mu.Unlock()
+	removed := 0
+	for _, n := range names {
+		name, ok := strings.CutSuffix(n, damagedSuffix)
+		if !ok {
+			continue
+		}
+		if id, ok := segmentID(name); !ok || id >= oldest {
+			continue
+		}
+		// Its header goes first, wherever the blocks end up.
+		if err := errors.Join(l.wipe(n), l.disk.remove(n)); err != nil {
+			return err
+		}
+		removed++
+	}
+	if removed > 0 {
+		l.mu.Lock()
+		l.losses.Files -= removed
+		l.mu.Unlock()
+		return l.disk.syncDir()
+	}
+	return nil
+}
+
+// wipe overwrites the first page of a file.
+func (l *Log) wipe(name string) (err error) {
+	f, err := l.disk.open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b := make([]byte, headerBytes)
+	n, err := f.WriteAt(b, 0)
+	if err == nil {
+		err = shortWrite(n, len(b))
+	}
+	return errors.Join(err, f.sync())
+}
