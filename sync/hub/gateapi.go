@@ -203,6 +203,18 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 		answer(w, http.StatusBadRequest, errorAnswer{Error: "body cut off"})
 		return
 	}
+	switch r.Header.Get("Content-Encoding") {
+	case "":
+	case "zstd":
+		if body, err = unpackBatch(body); err != nil {
+			h.log.Warn("batch does not unpack", "gate", id, "err", err)
+			answer(w, http.StatusUnprocessableEntity, errorAnswer{Error: "malformed"})
+			return
+		}
+	default:
+		answer(w, http.StatusUnsupportedMediaType, errorAnswer{Error: "zstd or nothing"})
+		return
+	}
 	acknowledged, b, err := h.ingest(r.Context(), id, rec, body)
 	var gap *gapError
 	switch {

@@ -900,11 +900,17 @@ func TestOneGateDoesNotHoldUpTheOthers(t *testing.T) {
 	slow, other := addGate(t, h, "slow"), addGate(t, h, "other")
 	other.pass(t, 1, gate.Valid)
 	var hanging sync.WaitGroup
-	t.Cleanup(hanging.Wait)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release); hanging.Wait() })
+	contact := func() time.Time {
+		h.fleet.mu.Lock()
+		defer h.fleet.mu.Unlock()
+		return h.fleet.get("slow").contact
+	}
 	for range maxIngestEach {
-		body, end := io.Pipe()
+		before := contact()
 		hanging.Go(func() {
-			resp, err := slow.client.Post(url+"/v1/passages", "", body)
+			resp, err := slow.client.Post(url+"/v1/passages", "", &halfSent{release: release})
 			if err == nil {
 				err = resp.Body.Close()
 			}
@@ -912,10 +918,15 @@ func TestOneGateDoesNotHoldUpTheOthers(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if _, err := end.Write([]byte{1}); err != nil {
-			t.Fatal(err)
+		// It has its turn once the hub has heard of it: before that the next
+		// request could take it.
+		for !contact().After(before) {
+			select {
+			case <-t.Context().Done():
+				t.Fatal("the hub does not hear of an upload")
+			case <-time.After(time.Millisecond):
+			}
 		}
-		t.Cleanup(func() { end.Close() })
 	}
 	deadline := time.Now().Add(20 * time.Second)
 	for {
@@ -930,6 +941,21 @@ func TestOneGateDoesNotHoldUpTheOthers(t *testing.T) {
 	if status, n, word := other.post(t, url, other.batch(t, 1, 1)); status != 200 || n != 1 {
 		t.Errorf("another gate: %d %d %q, want 200", status, n, word)
 	}
+}
+
+// halfSent is a body of which one byte comes, and the end when it is released.
+type halfSent struct {
+	begun   bool
+	release chan struct{}
+}
+
+func (h *halfSent) Read(p []byte) (int, error) {
+	if !h.begun {
+		h.begun, p[0] = true, 1
+		return 1, nil
+	}
+	<-h.release
+	return 0, io.EOF
 }
 
 // stubborn is a listener whose connections do not close well.

@@ -46,6 +46,7 @@ type storage struct {
 	conn     *nats.Conn
 	js       jetstream.JetStream
 	passages jetstream.Stream
+	keys     jetstream.Stream
 	codes    jetstream.KeyValue
 	codesLog jetstream.Stream
 	registry jetstream.KeyValue
@@ -140,6 +141,14 @@ func (s *storage) open(ctx context.Context, replicas int) (err error) {
 		MaxMsgSize: maxMessage, Compression: jetstream.NoCompression,
 	}); err != nil {
 		return fmt.Errorf("stream %s: %w", passagesStream, err)
+	}
+	// Keys are erased one by one when their day is past.
+	if s.keys, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: keysStream, Subjects: []string{keysPrefix + "*.*"}, Storage: jetstream.FileStorage, Replicas: replicas,
+		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, AllowDirect: direct, MaxMsgSize: 1 << 12,
+		Compression: jetstream.NoCompression,
+	}); err != nil {
+		return fmt.Errorf("stream %s: %w", keysStream, err)
 	}
 	if _, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: auditStream, Subjects: []string{auditSubject}, Storage: jetstream.FileStorage, Replicas: replicas,

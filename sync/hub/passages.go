@@ -90,12 +90,14 @@ func (h *Hub) ingest(ctx context.Context, id string, rec gateRecord, body []byte
 	if err != nil {
 		return 0, nil, err
 	}
-	n, err := h.keep(ctx, id, rec, b, body)
+	n, err := h.keep(ctx, id, rec, b)
 	return n, b, err
 }
 
-// keep is ingest after parsing.
-func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Batch, body []byte) (uint64, error) {
+// keep is ingest after parsing. The keys are stored apart and first: a record
+// whose key is not there could not be opened for as long as it may be, and a
+// key without its records is destroyed with its day.
+func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Batch) (uint64, error) {
 	if b.Gate != id {
 		return 0, fmt.Errorf("%w: it says %q", errForeign, b.Gate)
 	}
@@ -110,6 +112,10 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 			return 0, fmt.Errorf("%w: %w", errForeign, err)
 		}
 	}
+	body, err := b.MarshalStored()
+	if err != nil {
+		return 0, err
+	}
 	g := h.fleet.gate(id)
 	g.ingest.Lock()
 	defer g.ingest.Unlock()
@@ -122,10 +128,13 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 		if err != nil {
 			return 0, err
 		}
+		skips := b.Skip != nil && b.Skip.First <= at.last+1 && b.First() > at.last+1
 		switch {
+		case skips:
+			// The gate owns up to what it no longer has, and signed that.
 		case b.First() > at.last+1:
 			return at.last, &gapError{at.last + 1}
-		case b.First() == at.last+1 && b.Prev != at.chain:
+		case b.First() == at.last+1 && b.Prev != at.chain && b.Skip == nil:
 			return at.last, h.fork(ctx, id, b)
 		case b.First() <= at.last:
 			same, err := h.agrees(ctx, id, at, b)
@@ -139,9 +148,16 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 				return at.last, nil // it is all there: the answer was lost
 			}
 		}
+		if err := h.keepKeys(ctx, id, b); err != nil {
+			return 0, err
+		}
 		chain := b.Head()
 		m := &nats.Msg{Subject: passagesPrefix + id, Data: body, Header: nats.Header{}}
-		m.Header.Set(headerFirst, strconv.FormatUint(at.last+1, 10))
+		first := at.last + 1
+		if skips {
+			first = b.First()
+		}
+		m.Header.Set(headerFirst, strconv.FormatUint(first, 10))
 		m.Header.Set(headerLast, strconv.FormatUint(b.Last(), 10))
 		m.Header.Set(headerHead, hex.EncodeToString(chain[:]))
 		ack, err := h.store.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(at.message))
@@ -155,8 +171,11 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 			return 0, fmt.Errorf("store batch %d-%d of gate %s: stored in %q", b.First(), b.Last(), id, ack.Stream)
 		}
 		now := h.options.Now()
-		s := stored{batch: b, first: at.last + 1, received: now.UTC()}
+		s := stored{batch: b, first: first, received: now.UTC()}
 		h.fleet.add(id, s.records(), now)
+		if skips {
+			return b.Last(), h.skipped(ctx, id, passage.Skip{First: at.last + 1, Last: b.Skip.Last, Why: b.Skip.Why})
+		}
 		return b.Last(), nil
 	}
 	return 0, fmt.Errorf("store batch %d-%d of gate %s: %w", b.First(), b.Last(), id, ErrConflict)
@@ -194,20 +213,57 @@ func (h *Hub) agrees(ctx context.Context, id string, at head, b *passage.Batch) 
 	if seq == at.last {
 		return mine == at.chain, nil
 	}
-	for s, err := range h.messages(ctx, id) {
-		if err != nil {
-			return false, err
-		}
-		if seq >= s.batch.First() && seq <= s.batch.Last() {
-			return s.batch.Entries[seq-s.batch.First()].Chain == mine, nil
-		}
+	s, err := h.holding(ctx, id, at, seq)
+	if err != nil || s == nil {
+		return false, err
 	}
-	return false, nil
+	return s.batch.Entries[seq-s.batch.First()].Chain == mine, nil
 }
 
-// fork keeps an alarm and refuses.
-func (h *Hub) fork(ctx context.Context, id string, b *passage.Batch) error {
-	what := fmt.Sprintf("two histories: records %d-%d contradict what is stored", b.First(), b.Last())
+// holding finds the message that holds a sequence, nil where none does: it was
+// skipped, or is past its retention. The stream is bisected, so that a gate which
+// sends its whole history again does not make the hub read it as often.
+func (h *Hub) holding(ctx context.Context, id string, at head, seq uint64) (*stored, error) {
+	low, high := uint64(1), at.message // the first message at or behind low that is this gate's, to high
+	for low <= high {
+		middle := low + (high-low)/2
+		m, err := h.store.passages.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(passagesPrefix+id))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			high = middle - 1
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("stored passages of gate %s: %w", id, err)
+		}
+		first, last, _, err := parseHeaders(m.Header)
+		if err != nil {
+			return nil, fmt.Errorf("stored passages of gate %s, message %d: %w", id, m.Sequence, err)
+		}
+		switch {
+		case seq < first:
+			high = middle - 1
+		case seq > last:
+			low = m.Sequence + 1
+		default:
+			s, err := parseStored(id, m.Header, m.Data, m.Sequence, m.Time)
+			return &s, err
+		}
+	}
+	return nil, nil
+}
+
+// skipped raises an alarm: records are lost, and the gate says so itself.
+func (h *Hub) skipped(ctx context.Context, id string, s passage.Skip) error {
+	what := fmt.Sprintf("records %d-%d are lost: %s at the gate", s.First, s.Last, s.Why)
+	h.log.Error("records lost at a gate", "gate", id, "first", s.First, "last", s.Last, "why", string(s.Why))
+	if err := h.raise(ctx, id, what); err != nil {
+		return err
+	}
+	return h.audit(ctx, "gate "+id, "records-"+string(s.Why), fmt.Sprintf("%s %d-%d", id, s.First, s.Last))
+}
+
+// raise keeps an alarm of a gate's history.
+func (h *Hub) raise(ctx context.Context, id, what string) error {
 	data, err := json.Marshal(alarmRecord{what, h.options.Now().UTC()})
 	if err != nil {
 		return err
@@ -216,6 +272,15 @@ func (h *Hub) fork(ctx context.Context, id string, b *passage.Batch) error {
 		return fmt.Errorf("alarm of gate %s: %w", id, err)
 	}
 	h.fleet.alarm(id, what)
+	return nil
+}
+
+// fork keeps an alarm and refuses.
+func (h *Hub) fork(ctx context.Context, id string, b *passage.Batch) error {
+	what := fmt.Sprintf("two histories: records %d-%d contradict what is stored", b.First(), b.Last())
+	if err := h.raise(ctx, id, what); err != nil {
+		return err
+	}
 	h.log.Error("two histories of one gate", "gate", id, "first", b.First(), "last", b.Last())
 	return errFork
 }
@@ -247,7 +312,7 @@ func parseStored(id string, header nats.Header, data []byte, message uint64, rec
 	if err != nil {
 		return fail(err)
 	}
-	b, err := passage.ParseBatch(data)
+	b, err := passage.ParseStored(data)
 	if err != nil {
 		return fail(err)
 	}
@@ -344,14 +409,17 @@ func (h *Hub) Verify(ctx context.Context, r GateRef) (Verification, error) {
 			if e.Seq < s.first {
 				continue
 			}
-			switch {
+			switch skip := s.batch.Skip; {
 			case e.Seq <= v.Last:
 				v.Duplicates++
+			case e.Seq > v.Last+1 && skip != nil && skip.First <= v.Last+1 && skip.Last+1 == e.Seq:
+				// The gate owned up to it; its chain goes on from what it says.
+				v.Lost += e.Seq - v.Last - 1
+				chain = s.batch.Prev
 			case e.Seq > v.Last+1:
 				v.Gaps += e.Seq - v.Last - 1
 			}
-			next := passage.Next(chain, e.Clear, e.Sealed)
-			if next != e.Chain {
+			if next := e.Next(chain); next != e.Chain {
 				v.Chain = false
 			}
 			chain = e.Chain
@@ -363,7 +431,7 @@ func (h *Hub) Verify(ctx context.Context, r GateRef) (Verification, error) {
 				v.Tombstones++
 			case p.Kind == gate.DecisionRecord:
 				v.Decisions++
-			case p.Kind == gate.GapRecord:
+			case p.Kind == gate.GapRecord && p.Of == 0:
 				v.Dropped += p.Dropped
 			}
 		}
@@ -405,18 +473,11 @@ func (h *Hub) unseal(ctx context.Context, by, id string, each func(Passage, gate
 	if err := h.audit(ctx, by, "unseal", id); err != nil {
 		return err
 	}
+	var u *passage.Unsealer
+	var segment uint64
 	for s, err := range h.messages(ctx, id) {
 		if err != nil {
 			return err
-		}
-		open := map[uint64]*passage.Unsealer{}
-		for _, k := range s.batch.Keys {
-			u, err := passage.OpenSegmentKey(id, k, h.passages)
-			if err != nil {
-				h.log.Warn("segment key does not open", "gate", id, "segment", k.Segment)
-				continue
-			}
-			open[k.Segment] = u
 		}
 		for _, e := range s.batch.Entries {
 			if e.Seq < s.first {
@@ -426,7 +487,12 @@ func (h *Hub) unseal(ctx context.Context, by, id string, each func(Passage, gate
 			if p.Tombstone {
 				continue
 			}
-			u := open[e.Segment]
+			if u == nil || segment != e.Segment {
+				if u, err = h.unsealer(ctx, id, e.Segment); err != nil && !errors.Is(err, passage.ErrSealed) {
+					return err
+				}
+				segment = e.Segment
+			}
 			if u == nil {
 				each(p, gate.Sealed{}, passage.ErrSealed)
 				continue

@@ -413,7 +413,7 @@ func (t *trial) batch(ctx context.Context, s stored) error {
 			t.gates[id] = c
 		}
 		t.judged++
-		if r.Sealed, err = t.unseal(s.batch, e); err != nil {
+		if r.Sealed, err = t.unseal(ctx, s.batch, e); err != nil {
 			c.cannot(whySealed)
 			continue
 		}
@@ -435,20 +435,13 @@ func (t *trial) batch(ctx context.Context, s stored) error {
 }
 
 // unseal opens a sealed part, with the key of its segment kept at hand.
-func (t *trial) unseal(b *passage.Batch, e passage.Entry) (gate.Sealed, error) {
+func (t *trial) unseal(ctx context.Context, b *passage.Batch, e passage.Entry) (gate.Sealed, error) {
 	ref := segmentRef{b.Gate, e.Segment}
 	u, ok := t.open[ref]
 	if !ok {
-		for _, k := range b.Keys {
-			if k.Segment == e.Segment {
-				var err error
-				if u, err = passage.OpenSegmentKey(b.Gate, k, t.hub.passages); err != nil {
-					return gate.Sealed{}, err
-				}
-			}
-		}
-		if u == nil {
-			return gate.Sealed{}, passage.ErrSealed
+		var err error
+		if u, err = t.hub.unsealer(ctx, b.Gate, e.Segment); err != nil {
+			return gate.Sealed{}, err
 		}
 		if len(t.open) >= maxUnsealers {
 			clear(t.open)

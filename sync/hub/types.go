@@ -330,7 +330,7 @@ type GateRef struct {
 type Verification struct {
 	Gate string `json:"gate"`
 	// Records is how many are stored, and Last the last sequence: equal when
-	// there is each exactly once.
+	// there is each exactly once and none was lost at the gate.
 	Records uint64 `json:"records"`
 	Last    uint64 `json:"last"`
 	// Decisions counts the records of that kind.
@@ -340,7 +340,9 @@ type Verification struct {
 	Gaps       uint64 `json:"gaps"`
 	// Tombstones are records whose clear part cannot be read.
 	Tombstones uint64 `json:"tombstones"`
-	// Dropped is what the gate's own gap records count.
+	// Lost records are those that the gate says it no longer has, and signed that.
+	Lost uint64 `json:"lost"`
+	// Dropped is what gap records count that never got a sequence.
 	Dropped uint64 `json:"dropped"`
 	// Chain and Signatures: each batch verifies, from the first record on.
 	Chain      bool `json:"chain"`
@@ -349,9 +351,10 @@ type Verification struct {
 	Head []byte `json:"head"`
 }
 
-// OK reports whether every record is there exactly once, chained and signed.
+// OK reports whether every record that the gate has not owned up to have lost
+// is there exactly once, chained and signed.
 func (v Verification) OK() bool {
-	return v.Chain && v.Signatures && v.Duplicates == 0 && v.Gaps == 0 && v.Records == v.Last
+	return v.Chain && v.Signatures && v.Duplicates == 0 && v.Gaps == 0 && v.Records+v.Lost == v.Last
 }
 
 // UnsealedCounts is what the sealed parts of a gate's decisions say, counted.

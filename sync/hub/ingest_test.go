@@ -1,0 +1,314 @@
+package hub
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"greengate/gate"
+	"greengate/gate/passage"
+)
+
+// sign signs and marshals a batch.
+func (g *testGate) sign(t testing.TB, b *passage.Batch) []byte {
+	t.Helper()
+	if err := b.Sign(g.key); err != nil {
+		t.Fatal(err)
+	}
+	data, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// A gate that had to drop its oldest and could not read some others: the hub
+// takes what is left, counts what is lost, says so, and verifies the rest.
+func TestOwnedUpLosses(t *testing.T) {
+	h, dir := newHub(t, quiet())
+	url, _ := serve(t, h)
+	g := addGate(t, h, "north")
+	g.pass(t, 100, gate.Valid)
+	if status, n, _ := g.post(t, url, g.batch(t, 1, 10)); status != 200 || n != 10 {
+		t.Fatalf("%d %d", status, n)
+	}
+	// Without owning up to it a jump is a gap, as ever.
+	if status, n, word := g.post(t, url, g.batch(t, 31, 40)); status != 409 || word != "gap" || n != 11 {
+		t.Errorf("a jump: %d %q, expected %d", status, word, n)
+	}
+	// A skip that leaves something out between is one too.
+	b := g.unsigned(31, 40)
+	b.Skip = &passage.Skip{First: 15, Last: 30, Why: passage.Dropped}
+	if status, n, word := g.post(t, url, g.sign(t, b)); status != 409 || word != "gap" || n != 11 {
+		t.Errorf("a skip with a gap before it: %d %q, expected %d", status, word, n)
+	}
+	b = g.unsigned(31, 40)
+	b.Skip = &passage.Skip{First: 8, Last: 30, Why: passage.Dropped} // it does not know yet that 8 to 10 arrived
+	if status, n, word := g.post(t, url, g.sign(t, b)); status != 200 || n != 40 {
+		t.Fatalf("a skip: %d %d %q", status, n, word)
+	}
+	if got := h.fleet.gate("north").alarm; !strings.Contains(got, "11-30") || !strings.Contains(got, "dropped") {
+		t.Errorf("alarm %q", got)
+	}
+	// The answer was lost, and it comes again; then the next, with a tombstone.
+	if status, n, _ := g.post(t, url, g.sign(t, b)); status != 200 || n != 40 {
+		t.Errorf("the same again: %d %d", status, n)
+	}
+	b = g.unsigned(41, 60)
+	b.Entries = append([]passage.Entry(nil), b.Entries...)
+	b.Entries[4] = b.Entries[4].Bury()
+	if status, n, _ := g.post(t, url, g.sign(t, b)); status != 200 || n != 60 {
+		t.Fatalf("with a tombstone: %d %d", status, n)
+	}
+	// Behind damage the chain goes on from where the gate says.
+	b = g.unsigned(81, 100)
+	b.Skip = &passage.Skip{First: 61, Last: 80, Why: passage.Damaged}
+	if status, n, _ := g.post(t, url, g.sign(t, b)); status != 200 || n != 100 {
+		t.Fatalf("behind damage: %d %d", status, n)
+	}
+	v, err := h.Verify(t.Context(), GateRef{Gate: "north"})
+	if err != nil || !v.OK() || v.Records != 60 || v.Lost != 40 || v.Tombstones != 1 || v.Last != 100 {
+		t.Errorf("%+v, %v; want 60 records, 40 lost, a tombstone", v, err)
+	}
+	// The whole history again, from before the losses: nothing is doubled.
+	for first := uint64(1); first <= 60; first += 10 {
+		if first == 11 || first == 21 {
+			continue
+		}
+		if status, n, word := g.post(t, url, g.batch(t, first, first+9)); status != 200 || n != 100 {
+			t.Errorf("records from %d again: %d %d %q", first, status, n, word)
+		}
+	}
+	if again, err := h.Verify(t.Context(), GateRef{Gate: "north"}); err != nil || again.Records != 60 || again.Duplicates != 0 {
+		t.Errorf("%+v, %v", again, err)
+	}
+	// A card with another history for what was skipped is one thing that the hub cannot know; for what it has, it can.
+	other := g.unsigned(5, 10)
+	other.Entries = append([]passage.Entry(nil), other.Entries...)
+	other.Prev[0] ^= 1
+	head := other.Prev
+	for i := range other.Entries {
+		head = other.Entries[i].Next(head)
+		other.Entries[i].Chain = head
+	}
+	if status, _, word := g.post(t, url, g.sign(t, other)); status != 409 || word != "fork" {
+		t.Errorf("another history: %d %q", status, word)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h, err = Open(t.Context(), dir, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	if v, err := h.Verify(t.Context(), GateRef{Gate: "north"}); err != nil || !v.OK() || v.Lost != 40 {
+		t.Errorf("after a restart: %+v, %v", v, err)
+	}
+}
+
+// A history sent again costs the hub some reads of the stream, not all of it.
+func TestSentAgainIsBisected(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	g, other := addGate(t, h, "north"), addGate(t, h, "south")
+	rec, err := h.gate(t.Context(), "north")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec2, err := h.gate(t.Context(), "south")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.pass(t, 400, gate.Valid)
+	other.pass(t, 200, gate.Valid)
+	for i := uint64(1); i <= 200; i++ {
+		if _, _, err := h.ingest(t.Context(), "north", rec, g.batch(t, 2*i-1, 2*i)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := h.ingest(t.Context(), "south", rec2, other.batch(t, i, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at, err := h.head(t.Context(), "north")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(1); seq <= 400; seq++ {
+		s, err := h.holding(t.Context(), "north", at, seq)
+		if err != nil || s == nil || seq < s.first || seq > s.batch.Last() {
+			t.Fatalf("record %d: message %+v, %v", seq, s, err)
+		}
+	}
+	if s, err := h.holding(t.Context(), "north", at, 401); err != nil || s != nil {
+		t.Errorf("record 401: %+v, %v", s, err)
+	}
+}
+
+func pack(t testing.TB, data []byte) []byte {
+	t.Helper()
+	e, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	return e.EncodeAll(data, nil)
+}
+
+// What comes compressed is bounded before and after.
+func TestCompressedBatches(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	url, _ := serve(t, h)
+	g := addGate(t, h, "north")
+	g.pass(t, 20, gate.Valid)
+	post := func(encoding string, body []byte) int {
+		req, err := http.NewRequest(http.MethodPost, url+"/v1/passages", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Encoding", encoding)
+		resp, err := g.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode
+	}
+	packed := pack(t, g.batch(t, 1, 20))
+	for name, c := range map[string]struct {
+		encoding string
+		body     []byte
+		want     int
+	}{
+		"cut":              {"zstd", packed[:len(packed)/2], 422},
+		"not zstd":         {"zstd", g.batch(t, 1, 20), 422},
+		"bomb":             {"zstd", pack(t, make([]byte, 300<<20)), 422},
+		"empty":            {"zstd", nil, 422},
+		"another encoding": {"br", packed, 415},
+	} {
+		if got := post(c.encoding, c.body); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+	if got := post("zstd", packed); got != 200 {
+		t.Errorf("a good one: %d", got)
+	}
+	verifyGate(t, h, "north", 20)
+}
+
+func FuzzUnpack(f *testing.F) {
+	e, err := zstd.NewWriter(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(e.EncodeAll([]byte("greengate"), nil))
+	f.Add(e.EncodeAll(make([]byte, passage.MaxBatchBytes+1), nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := unpackBatch(data)
+		if err == nil && len(got) > passage.MaxBatchBytes {
+			t.Errorf("%d bytes", len(got))
+		}
+		if err != nil && !errors.Is(err, passage.ErrMalformed) && !errors.Is(err, passage.ErrTooLarge) {
+			t.Errorf("%v wraps neither", err)
+		}
+	})
+}
+
+// onDisk reports whether any file below dir holds these bytes.
+func onDisk(t *testing.T, dir string, want []byte) bool {
+	t.Helper()
+	found := false
+	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		found = found || bytes.Contains(data, want)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// A month later the keys of a day are erased: their bytes are nowhere in the
+// hub's files, what was sealed with them opens no more, and chain and signatures
+// verify as before.
+func TestKeysAreErasedByTheDay(t *testing.T) {
+	h, dir := newHub(t, quiet())
+	g := addGate(t, h, "north")
+	rec, err := h.gate(t.Context(), "north")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, err := passage.ParseHubKey(g.hub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for day := range 3 {
+		s, k, err := passage.NewSegmentSealer(g.id, uint64(day+1), pub, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.keys = append(g.keys, k)
+		for range 5 {
+			g.seq++
+			e, err := s.Entry(g.seq, g.chain, gate.Record{Kind: gate.DecisionRecord, At: now.AddDate(0, 0, day-40), Clock: gate.ClockConfirmed,
+				Reason: gate.Valid, Verdict: gate.Admit, Sealed: gate.Sealed{CodeKind: "static", Colour: gate.Green}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.chain, g.all = e.Chain, append(g.all, e)
+		}
+	}
+	for _, to := range []uint64{7, 15} {
+		from := to - 6
+		if to == 15 {
+			from = 8
+		}
+		if _, _, err := h.ingest(t.Context(), "north", rec, g.batch(t, from, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, k := range g.keys {
+		if !onDisk(t, dir, k.Sealed) {
+			t.Fatalf("the key of day %d is not found, so this test finds nothing", i)
+		}
+	}
+	opens := func() uint64 {
+		c, err := h.UnsealCounts(t.Context(), GateRef{Gate: "north", By: "op"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Kinds["static"]
+	}
+	if n := opens(); n != 15 {
+		t.Fatalf("%d records open, want 15", n)
+	}
+	if n, err := h.EraseKeys(t.Context(), now.AddDate(0, 0, -38)); err != nil || n != 2 {
+		t.Fatalf("%d keys erased, %v; want 2", n, err)
+	}
+	for i, k := range g.keys {
+		if got := onDisk(t, dir, k.Sealed) || onDisk(t, dir, k.Encapsulated); got != (i == 2) {
+			t.Errorf("the key of day %d is on the disk: %v", i, got)
+		}
+	}
+	if n := opens(); n != 5 {
+		t.Errorf("%d records open, want the 5 of the last day", n)
+	}
+	verifyGate(t, h, "north", 15)
+	if n, err := h.EraseKeys(t.Context(), now.AddDate(0, 0, -38)); err != nil || n != 0 {
+		t.Errorf("erased again: %d, %v", n, err)
+	}
+}
