@@ -66,19 +66,17 @@ func (f *fleet) get(id string) *gateState {
 
 func (f *fleet) day(t time.Time) string { return t.In(f.location).Format(time.DateOnly) }
 
-// contact notes that a gate was heard of.
-func (f *fleet) contact(id string, at time.Time, backlog uint64) {
+// contact notes that a gate was heard of, what it still has, and how it says it
+// is; nil where it said nothing that can be read: what it said before stands.
+func (f *fleet) contact(id string, at time.Time, backlog uint64, said *gate.Condition) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g := f.get(id)
 	g.contact, g.backlog = at, backlog
-}
-
-// condition notes how a gate says it is.
-func (f *fleet) condition(id string, c gate.Condition) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.get(id).said = &c
+	if said != nil {
+		c := *said
+		g.said = &c
+	}
 }
 
 // alarm notes that a gate's history is in doubt.
@@ -88,7 +86,7 @@ func (f *fleet) alarm(id, what string) {
 	f.get(id).alarm = what
 }
 
-// add counts records that were stored now, in their order.
+// add counts stored records, in their order.
 func (f *fleet) add(id string, records []Passage, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -170,8 +168,8 @@ func (f *fleet) latest() []Passage {
 	return out
 }
 
-// loadFleet reads each gate's last message for where it stands, and what was
-// received since yesterday for the counts of today.
+// loadFleet reads each gate's last message for where it stands; what was
+// received since yesterday comes to it by follow.
 func (h *Hub) loadFleet(ctx context.Context) error {
 	info, err := h.store.passages.Info(ctx, jetstream.WithSubjectFilter(passagesPrefix+"*"))
 	if err != nil {
@@ -192,36 +190,7 @@ func (h *Hub) loadFleet(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if info.State.Msgs == 0 {
-		return nil
-	}
-	now := h.options.Now()
-	since := now.Add(-24 * time.Hour)
-	c, err := h.store.passages.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
-	})
-	if err != nil {
-		return fmt.Errorf("passages: %w", err)
-	}
-	pending, err := c.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("passages: %w", err)
-	}
-	for left := pending.NumPending; left > 0; left-- {
-		m, err := c.Next(jetstream.FetchMaxWait(10 * time.Second))
-		if err != nil {
-			return fmt.Errorf("passages: %w", err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("passages: %w", err)
-		}
-		s, err := parseStored(strings.TrimPrefix(m.Subject(), passagesPrefix), m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp)
-		if err != nil {
-			return err
-		}
-		h.fleet.add(s.batch.Gate, s.records(), now)
-	}
+	h.follow.listen(func(s stored) { h.fleet.add(s.batch.Gate, s.records(), h.options.Now()) })
 	return nil
 }
 

@@ -163,16 +163,17 @@ func (h *Hub) caller(w http.ResponseWriter, r *http.Request, cert *x509.Certific
 	if err != nil {
 		backlog = 0 // it does not say
 	}
-	h.fleet.contact(id, h.options.Now(), backlog)
+	var said *gate.Condition
 	if text := r.Header.Get("Greengate-Condition"); text != "" {
 		c, err := gate.ParseCondition(text)
 		if err != nil {
 			// Another version of the gate, perhaps; what matters is its passages.
 			h.log.Warn("gate's condition not understood", "gate", id, "err", err)
 		} else {
-			h.fleet.condition(id, c)
+			said = &c
 		}
 	}
+	h.heard(id, backlog, said)
 	return id, rec, true
 }
 
@@ -221,7 +222,7 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 	case err == nil:
 		if n, perr := strconv.ParseUint(r.Header.Get("Greengate-Backlog"), 10, 64); perr == nil {
 			// What it had before this batch, less what the batch brought.
-			h.fleet.contact(id, h.options.Now(), n-min(n, uint64(len(b.Entries))))
+			h.heard(id, n-min(n, uint64(len(b.Entries))), nil)
 		}
 		answer(w, http.StatusOK, timeAnswer{Acknowledged: &acknowledged, Time: h.options.Now().UTC()})
 	case errors.As(err, &gap):

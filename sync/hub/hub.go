@@ -92,6 +92,8 @@ type Hub struct {
 	lists       *lists
 	revocations revocations
 	fleet       *fleet
+	follow      *follow
+	self        string        // names this hub to the others while it runs
 	changed     chan struct{} // something waits to be published
 	publish     sync.Mutex    // one publish at a time
 	last        publishState
@@ -180,7 +182,14 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 		return nil, err
 	}
 	h.fleet = newFleet(o.Location)
+	h.follow = newFollow()
 	if err := h.loadFleet(ctx); err != nil {
+		return nil, err
+	}
+	if err := h.hearOthers(); err != nil {
+		return nil, err
+	}
+	if err := h.startFollow(ctx, watch); err != nil {
 		return nil, err
 	}
 	return h, nil

@@ -751,6 +751,7 @@ func TestPassagesEachOnce(t *testing.T) {
 	}
 	check := func(h *Hub) {
 		t.Helper()
+		followed(t, h)
 		gates, err := h.Gates(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -32,6 +32,7 @@ func TestOperatorPage(t *testing.T) {
 	if status, _, _ := g.post(t, gates, g.batch(t, 1, 3)); status != 200 {
 		t.Fatal(status)
 	}
+	followed(t, h)
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -170,9 +170,6 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 		if ack.Stream != passagesStream {
 			return 0, fmt.Errorf("store batch %d-%d of gate %s: stored in %q", b.First(), b.Last(), id, ack.Stream)
 		}
-		now := h.options.Now()
-		s := stored{batch: b, first: first, received: now.UTC()}
-		h.fleet.add(id, s.records(), now)
 		if skips {
 			return b.Last(), h.skipped(ctx, id, passage.Skip{First: at.last + 1, Last: b.Skip.Last, Why: b.Skip.Why})
 		}

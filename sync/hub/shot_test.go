@@ -47,6 +47,7 @@ func TestScreenshots(t *testing.T) {
 	if status, _, _ := north.post(t, gates, north.batch(t, 1, 18)); status != 200 {
 		t.Fatal(status)
 	}
+	followed(t, h)
 	token, err := OperatorToken(dir)
 	if err != nil {
 		t.Fatal(err)
