@@ -54,6 +54,9 @@ var commands = []command{
 	{words: "serve", help: "run the hub", offline: true, prepare: serve},
 
 	{words: "node add", args: "NAME", help: "make the folder of a cluster's node, to be carried there", offline: true, prepare: addNode},
+	{words: "node list", help: "show which nodes hold the passages, who leads them, and who is behind", prepare: func(*flag.FlagSet) action {
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Nodes(ctx)) }
+	}},
 	{words: "node", help: "run one node of a JetStream cluster; -dir is the folder that node add made", offline: true, prepare: node},
 
 	{words: "declare", help: "take a person's declaration", prepare: func(f *flag.FlagSet) action {

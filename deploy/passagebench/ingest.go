@@ -38,14 +38,20 @@ func prepare(gates []*simulated, batches int) ([]prepared, error) {
 }
 
 // ingest measures how many records a second reach the disk: the hub with its
-// embedded server, and PostgreSQL with the same records.
+// embedded server, on three nodes on this machine, and PostgreSQL with the same
+// records.
 func (b *bench) ingest(ctx context.Context) error {
 	gates, batches := choose(b.short, 8, 32), choose(b.short, 8, 60)
-	embedded, err := b.ingestEmbedded(ctx, gates, batches)
+	embedded, err := b.ingestSite(ctx, 0, gates, batches)
 	if err != nil {
 		return err
 	}
 	b.figure("hub.ingest.records_per_s.embedded", embedded, "records/s")
+	clustered, err := b.ingestSite(ctx, 3, gates, batches)
+	if err != nil {
+		return err
+	}
+	b.figure("hub.ingest.records_per_s.cluster3", clustered, "records/s")
 	peer, err := newPostgres(ctx, b)
 	if err != nil {
 		return err
@@ -74,21 +80,14 @@ func (b *bench) ingest(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) ingestEmbedded(ctx context.Context, gates, batches int) (float64, error) {
-	address, err := freeAddress()
+// ingestSite measures a hub on so many nodes, 0 for its own embedded server.
+func (b *bench) ingestSite(ctx context.Context, nodes, gates, batches int) (float64, error) {
+	s, err := b.newSite(ctx, fmt.Sprintf("ingest%d", nodes), nodes, 1)
 	if err != nil {
 		return 0, err
 	}
-	dir, err := b.initHub(ctx, "embedded", address)
-	if err != nil {
-		return 0, err
-	}
-	h, err := b.serveHub(ctx, "embedded-hub", dir, address)
-	if err != nil {
-		return 0, err
-	}
-	rate, err := b.ingestInto(ctx, h, gates, batches)
-	if cerr := h.close(); err == nil {
+	rate, err := b.ingestInto(ctx, s.hubs[0], gates, batches)
+	if cerr := s.close(); err == nil {
 		err = cerr
 	}
 	return rate, err

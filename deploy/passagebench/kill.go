@@ -21,9 +21,9 @@ import (
 )
 
 // kill counts what is lost and what is doubled when parts are killed in
-// mid-stream: the hub, the gate.
+// mid-stream: one of three nodes, the one that leads the passages, a hub, the gate.
 func (b *bench) kill(ctx context.Context) (err error) {
-	s, err := b.newSite(ctx, "kill")
+	s, err := b.newSite(ctx, "kill", 3, b.killHubs)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (b *bench) kill(ctx context.Context) (err error) {
 			err = cerr
 		}
 	}()
-	kinds := []string{"hub", "gate"}
+	kinds := []string{"node", "leader", "hub", "gate"}
 	killed := map[string]uint64{}
 	for round := range b.rounds {
 		// The stream flows again before the next blow, or there would be nothing to strike at.
@@ -51,10 +51,13 @@ func (b *bench) kill(ctx context.Context) (err error) {
 		pause(ctx, rand.N(300*time.Millisecond))
 		what := kinds[round%len(kinds)]
 		victim := what
-		if what == "gate" {
+		switch what {
+		case "gate":
 			err = r.killed()
-		} else {
+		case "hub":
 			victim, err = s.strikeHub()
+		default:
+			victim, err = s.strikeNode(ctx, what == "leader")
 		}
 		if err != nil {
 			return fmt.Errorf("round %d, %s: %w", round+1, what, err)

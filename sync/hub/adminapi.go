@@ -56,6 +56,7 @@ func (h *Hub) adminHandler() http.Handler {
 	op(h, mux, "revocations", bare(h.Revocations))
 	op(h, mux, "publish", bare(h.Publish))
 	op(h, mux, "lists", bare(h.Lists))
+	op(h, mux, "nodes", bare(h.Nodes))
 	op(h, mux, "passages", h.Passages)
 	op(h, mux, "verify", h.Verify)
 	op(h, mux, "unseal-counts", h.UnsealCounts)

@@ -227,6 +227,11 @@ func (c *Client) Lists(ctx context.Context) ([]ListStatus, error) {
 	return call[None, []ListStatus](ctx, c, "lists", None{})
 }
 
+// Nodes lists the nodes that hold the passages.
+func (c *Client) Nodes(ctx context.Context) ([]NodeStatus, error) {
+	return call[None, []NodeStatus](ctx, c, "nodes", None{})
+}
+
 // Passages reads stored passages.
 func (c *Client) Passages(ctx context.Context, r PassagesRequest) ([]Passage, error) {
 	return call[PassagesRequest, []Passage](ctx, c, "passages", r)

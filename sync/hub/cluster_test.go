@@ -174,6 +174,25 @@ func TestCluster(t *testing.T) {
 	c.start(1)
 	eventually(t, "with all nodes again", post)
 	verifyGate(t, h, "north", g.seq)
+	eventually(t, "all nodes are current", func() error {
+		nodes, err := h.Nodes(t.Context())
+		if err != nil {
+			return err
+		}
+		leaders := 0
+		for _, n := range nodes {
+			if n.Leads {
+				leaders++
+			}
+			if !n.Current || n.Offline || n.Lag > 0 {
+				return fmt.Errorf("%+v", n)
+			}
+		}
+		if len(nodes) != 3 || leaders != 1 {
+			return fmt.Errorf("%d nodes, %d lead", len(nodes), leaders)
+		}
+		return nil
+	})
 }
 
 // TestClusterLetsNobodyElseIn: a certificate of the same authority is not enough.

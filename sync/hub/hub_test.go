@@ -891,6 +891,9 @@ func TestRevokedAndReplacedGate(t *testing.T) {
 		t.Errorf("with the old certificate: %d, want 403", status)
 	}
 	verifyGate(t, h, "north", 4)
+	if nodes, err := h.Nodes(t.Context()); err != nil || len(nodes) != 1 || !nodes[0].Leads || !nodes[0].Current {
+		t.Errorf("nodes of an embedded server: %+v, %v", nodes, err)
+	}
 }
 
 // TestOneGateDoesNotHoldUpTheOthers: a gate with half-open uploads takes two
