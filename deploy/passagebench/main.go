@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string) (err error) {
 	short := flags.Bool("short", false, "fewer gates, records and rounds, for CI")
 	only := flags.String("only", "", "part to measure: ingest, kill or gates; all by default")
 	program := flags.String("gatehub", "bin/gatehub", "the hub's `program`")
-	rounds := flags.Int("rounds", 0, "how often something is killed; 50 by default, 6 with -short")
+	rounds := flags.Int("rounds", 0, "how often something is killed; 50 by default, 4 with -short")
 	parent := flags.String("dir", os.TempDir(), "folder on the disk to measure")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("the hub's program: %w\nhint: `make build` makes it", err)
 	}
 	if b.rounds == 0 {
-		b.rounds = choose(b.short, 6, 50)
+		b.rounds = choose(b.short, 4, 50)
 	}
 	if b.dir, err = os.MkdirTemp(*parent, "greengate-passages-"); err != nil {
 		return err
