@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"greengate/sync/hub"
 	"greengate/sync/hub/publisher"
 )
 
@@ -26,7 +27,7 @@ func exportLists(f *flag.FlagSet) action {
 			return errors.New("lists export needs -out\nhint: -out /media/stick/ or -out lists.tar")
 		}
 		if *from == "" {
-			*from = filepath.Join(c.dir, "lists")
+			*from = hub.ListsFolder(c.dir)
 		}
 		done, err := export(*from, regions, *out, c.stdout)
 		if errors.Is(err, publisher.ErrNoRepository) {

@@ -277,7 +277,7 @@ func publish(f *flag.FlagSet) action {
 			fmt.Fprintln(c.stderr, "hint: something waits for offline keys: `gatehub publish -offline /media/STICK/offline`")
 		}
 		if *out != "" {
-			m, err := publisher.Mirror(ctx, filepath.Join(c.dir, "lists"), *out)
+			m, err := publisher.Mirror(ctx, hub.ListsFolder(c.dir), *out)
 			if err != nil {
 				return err
 			}

@@ -46,3 +46,18 @@ func node(f *flag.FlagSet) action {
 		return n.Run(ctx)
 	}
 }
+
+// join is `gatehub join`.
+func join(f *flag.FlagSet) action {
+	from := f.String("from", "", "the `folder` of a hub that is there, or a copy of it")
+	return func(ctx context.Context, in call) error {
+		if *from == "" {
+			return errors.New("join needs -from\nhint: the folder of a hub that `init -cluster` made")
+		}
+		if err := hub.Join(ctx, *from, in.dir); err != nil {
+			return err
+		}
+		fmt.Fprintf(in.stdout, "a hub is in %s, beside that in %s; it holds the same keys, so guard it as well\nnext: carry it to its machine, mode 0700; there `gatehub serve -dir FOLDER -nats ...`\n", in.dir, *from)
+		return nil
+	}
+}

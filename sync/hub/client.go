@@ -60,6 +60,7 @@ var kinds = []struct {
 	{"invalid", ErrInvalid, http.StatusBadRequest},
 	{"not-found", ErrNotFound, http.StatusNotFound},
 	{"conflict", ErrConflict, http.StatusConflict},
+	{"not-leader", ErrNotLeader, http.StatusConflict},
 	{"full", ErrFull, http.StatusInsufficientStorage},
 }
 

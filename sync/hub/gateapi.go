@@ -14,7 +14,6 @@ import (
 
 	"greengate/gate"
 	"greengate/gate/passage"
-	"greengate/sync/hub/publisher"
 )
 
 // Limits of the gates' side. A gate keeps one connection and has one request
@@ -63,7 +62,7 @@ func (h *Hub) tlsConfig() *tls.Config {
 func (h *Hub) gateServer() *http.Server {
 	mux := http.NewServeMux()
 	turns := &turns{from: map[string]int{}}
-	mux.Handle("GET /lists/", http.StripPrefix("/lists", publisher.Handler(h.paths.lists())))
+	mux.Handle("GET /lists/", http.StripPrefix("/lists", h.listsHandler()))
 	mux.HandleFunc("GET /v1/time", h.handleTime)
 	mux.HandleFunc("POST /v1/passages", func(w http.ResponseWriter, r *http.Request) {
 		cert := shown(r)
@@ -238,7 +237,7 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 	case errors.Is(err, passage.ErrMalformed), errors.Is(err, passage.ErrChain):
 		h.log.Warn("batch refused", "gate", id, "err", err)
 		answer(w, http.StatusUnprocessableEntity, errorAnswer{Error: "malformed"})
-	case isAway(err):
+	case isAway(err), errors.Is(err, ErrConflict):
 		// It may be stored all the same: then its next try is told so.
 		h.log.Warn("batch not acknowledged", "gate", id, "err", err)
 		answerAway(w)

@@ -51,6 +51,8 @@ type Options struct {
 	Mirror string
 	// Cluster is where the registry and the passages lie; the hub's own folder by default.
 	Cluster Cluster
+	// leaseByHand leaves the lease to tests.
+	leaseByHand bool
 	// Location is where the operator's day begins; China's time (UTC+8) by default.
 	Location *time.Location
 }
@@ -82,6 +84,7 @@ type Hub struct {
 	log         *slog.Logger
 	lock        *os.File
 	store       *storage
+	shared      *shared // nil where no other hub may stand beside it
 	ca          *ca
 	cert        atomic.Pointer[tls.Certificate]
 	passages    hpke.PrivateKey
@@ -181,6 +184,20 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 	if err := h.watchCodes(ctx, watch); err != nil {
 		return nil, err
 	}
+	if h.config.Cluster {
+		if h.shared, err = h.share(ctx, watch); err != nil {
+			return nil, err
+		}
+		if err := h.watchDocuments(watch); err != nil {
+			return nil, err
+		}
+		if err := h.shared.begin(ctx); err != nil {
+			return nil, err
+		}
+		if !o.leaseByHand {
+			h.watching.Go(func() { h.shared.run(watch) })
+		}
+	}
 	h.fleet = newFleet(o.Location)
 	h.follow = newFollow()
 	if err := h.loadFleet(ctx); err != nil {
@@ -237,6 +254,10 @@ func (h *Hub) Close() error {
 	if h.stopWatch != nil {
 		h.stopWatch()
 		h.watching.Wait()
+	}
+	if h.shared != nil {
+		h.shared.close(context.Background())
+		h.shared = nil
 	}
 	if h.store != nil {
 		h.store.close()

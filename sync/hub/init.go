@@ -38,6 +38,7 @@ func (p paths) keys() string       { return filepath.Join(p.dir, "keys") }
 func (p paths) tufKeys() string    { return filepath.Join(p.dir, "keys", "tuf") }
 func (p paths) hpkeKey() string    { return filepath.Join(p.dir, "keys", "passages.pem") }
 func (p paths) lists() string      { return filepath.Join(p.dir, "lists") }
+func (p paths) served() string     { return filepath.Join(p.dir, "served") }
 func (p paths) revocation() string { return filepath.Join(p.dir, "revocation") }
 func (p paths) jetstream() string  { return filepath.Join(p.dir, "jetstream") }
 func (p paths) token() string      { return filepath.Join(p.dir, "operator.token") }
@@ -113,6 +114,92 @@ func Init(ctx context.Context, dir string, c Config, o Options) error {
 		return fmt.Errorf("hub in %s: %w", dir, err)
 	}
 	return nil
+}
+
+// Join makes dir another hub of those that stand side by side on one cluster: it
+// has the same authority, online keys and operator's token as the one in from,
+// and none of its offline keys. Its folder is as secret as the first. Done again, with
+// the hub in dir stopped, it takes over keys and provinces that were added since.
+func Join(ctx context.Context, from, dir string) error {
+	src, dst := paths{from}, paths{dir}
+	fail := func(err error) error { return fmt.Errorf("join %s to the hub in %s: %w", dir, from, err) }
+	data, err := os.ReadFile(src.config())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fail(ErrNoHub)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	var c Config
+	if err := errors.Join(decodeStrict(data, &c), c.complete()); err != nil {
+		return fail(err)
+	}
+	if !c.Cluster {
+		return fail(fmt.Errorf("%w: its registry lies in its own folder, where no other hub can be\nhint: `gatehub init -cluster` makes one for several", ErrConflict))
+	}
+	if have, err := readCert(filepath.Join(dst.ca(), "ca.pem")); err == nil {
+		if theirs, err := readCert(filepath.Join(src.ca(), "ca.pem")); err != nil || !have.Equal(theirs) {
+			return fail(errors.Join(ErrExists, err))
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fail(err)
+	}
+	for _, d := range []string{dir, dst.ca(), dst.keys(), dst.tufKeys()} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return fail(err)
+		}
+	}
+	lock, err := lockFile(dst.lock())
+	if err != nil {
+		return fail(err)
+	}
+	defer lock.Close()
+	err = filepath.WalkDir(src.keys(), func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, name)
+		if e.IsDir() {
+			if path == filepath.Join(src.tufKeys(), "offline") {
+				return fs.SkipDir
+			}
+			return os.MkdirAll(to, 0o700)
+		}
+		return copyPrivate(path, to)
+	})
+	if err != nil {
+		return fail(err)
+	}
+	for _, f := range [][2]string{{filepath.Join(src.ca(), "ca.key"), filepath.Join(dst.ca(), "ca.key")},
+		{filepath.Join(src.ca(), "ca.pem"), filepath.Join(dst.ca(), "ca.pem")}, {src.token(), dst.token()}} {
+		if err := copyPrivate(f[0], f[1]); err != nil {
+			return fail(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dst.lists(), "metadata")); errors.Is(err, fs.ErrNotExist) {
+		if _, err := publisher.Mirror(ctx, ListsFolder(from), dst.lists()); err != nil {
+			return fail(err)
+		}
+	} else if err != nil {
+		return fail(err)
+	}
+	if err := writePrivate(dst.config(), data); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// copyPrivate copies a file that nobody else may read.
+func copyPrivate(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return writePrivate(to, data)
 }
 
 // putIssuers writes the issuers' keys to the registry where they are missing.

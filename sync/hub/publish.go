@@ -151,6 +151,9 @@ func (h *Hub) Publish(ctx context.Context) (Published, error) {
 	h.last.mu.Lock()
 	defer h.last.mu.Unlock()
 	h.last.err = ""
+	if errors.Is(err, ErrNotLeader) {
+		return Published{}, fmt.Errorf("publish: %w", err) // nothing failed
+	}
 	if err != nil {
 		h.last.err = err.Error()
 		return Published{}, fmt.Errorf("publish: %w", err)
@@ -165,7 +168,7 @@ func (h *Hub) mirror(ctx context.Context) string {
 	if h.options.Mirror == "" {
 		return ""
 	}
-	m, err := publisher.Mirror(ctx, h.paths.lists(), h.options.Mirror)
+	m, err := publisher.Mirror(ctx, h.visible(), h.options.Mirror)
 	if err != nil {
 		h.log.Error("published here, but the mirror is behind", "err", err)
 		return err.Error()
@@ -175,6 +178,9 @@ func (h *Hub) mirror(ctx context.Context) string {
 }
 
 func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
+	if err := h.mustLead(); err != nil {
+		return Published{}, err
+	}
 	if err := h.current(ctx); err != nil {
 		return Published{}, err
 	}
@@ -191,6 +197,9 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 			h.last.ever = true
 		}
 	}()
+	if h.shared != nil {
+		keys, policy = true, true // who changed them may have asked another hub
+	}
 	c, err := h.offlineContents(ctx, keys || !ever, policy || !ever)
 	if err != nil {
 		return Published{}, err
@@ -221,14 +230,14 @@ func (h *Hub) publishNow(ctx context.Context) (_ Published, err error) {
 	}
 	h.lists.mu.Unlock()
 	slices.SortFunc(c.Lists, func(a, b publisher.List) int { return strings.Compare(a.Info.URI, b.Info.URI) })
-	v, err := h.publisher.Publish(ctx, c)
+	v, err := h.release(ctx, c)
 	waiting := ""
 	if errors.Is(err, publisher.ErrOfflineKeys) {
 		// A colour, of a code or a county, must not wait for somebody to fetch the offline keys: what
 		// needs them stays as it was, and is tried again with each publish.
 		waiting = err.Error()
 		c.Keys, c.Policy = nil, gate.Policy{}
-		v, err = h.publisher.Publish(ctx, c)
+		v, err = h.release(ctx, c)
 	}
 	if err != nil {
 		return Published{}, err
@@ -293,6 +302,9 @@ func (h *Hub) publishLoop(ctx context.Context) {
 	try := func() {
 		out, err := h.Publish(ctx)
 		if err != nil {
+			if errors.Is(err, ErrNotLeader) {
+				return // the leader sees the same changes
+			}
 			if ctx.Err() == nil {
 				h.log.Error("publish failed", "err", err)
 			}

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -13,9 +15,15 @@ import (
 // maxTries is how often a compare-and-set that lost is tried again.
 const maxTries = 32
 
+// answerTime is how long the storage has to answer one question, however long
+// its asker has: a leader that is gone never answers, and the next one does.
+const answerTime = 5 * time.Second
+
 // load reads one value of the registry and its revision.
 func load[T any](ctx context.Context, kv jetstream.KeyValue, key string) (T, uint64, error) {
 	var v T
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	e, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 		return v, 0, fmt.Errorf("%s: %w", key, ErrNotFound)
@@ -35,6 +43,8 @@ func create(ctx context.Context, kv jetstream.KeyValue, key string, v any) (uint
 	if err != nil {
 		return 0, fmt.Errorf("registry %s: %w", key, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	rev, err := kv.Create(ctx, key, data)
 	if isConflict(err) {
 		return 0, fmt.Errorf("%s: %w: it is there already", key, ErrConflict)
@@ -48,7 +58,11 @@ func create(ctx context.Context, kv jetstream.KeyValue, key string, v any) (uint
 // update changes one value by compare-and-set: change is called again with the
 // newer value for as long as somebody else was faster.
 func update[T any](ctx context.Context, kv jetstream.KeyValue, key string, change func(*T) error) (T, uint64, error) {
-	for range maxTries {
+	for try := range maxTries {
+		if err := giveWay(ctx, try); err != nil {
+			var zero T
+			return zero, 0, err
+		}
 		v, rev, err := load[T](ctx, kv, key)
 		if err != nil {
 			return v, 0, err
@@ -60,7 +74,7 @@ func update[T any](ctx context.Context, kv jetstream.KeyValue, key string, chang
 		if err != nil {
 			return v, 0, fmt.Errorf("registry %s: %w", key, err)
 		}
-		rev, err = kv.Update(ctx, key, data, rev)
+		rev, err = replace(ctx, kv, key, data, rev)
 		if isConflict(err) {
 			continue
 		}
@@ -71,6 +85,29 @@ func update[T any](ctx context.Context, kv jetstream.KeyValue, key string, chang
 	}
 	var zero T
 	return zero, 0, fmt.Errorf("registry %s: %w: changed by others %d times", key, ErrConflict, maxTries)
+}
+
+// giveWay lets others go first after a compare-and-set that lost: on a cluster
+// the write that won may be not yet to be read.
+func giveWay(ctx context.Context, try int) error {
+	if try == 0 {
+		return nil
+	}
+	t := time.NewTimer(rand.N(time.Duration(min(try, 10)) * 2 * time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// replace is one compare-and-set.
+func replace(ctx context.Context, kv jetstream.KeyValue, key string, data []byte, rev uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	return kv.Update(ctx, key, data, rev)
 }
 
 // list reads all values under a prefix, in no order.

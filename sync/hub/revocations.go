@@ -307,6 +307,10 @@ func counterKey(id hashlist.ID) string { return "revocation." + string(id.Scheme
 // publish: for eu, hashes one a line in hex or base64; for shc, the issuer's
 // card revocation list. It is on the disk when the call returns.
 func (h *Hub) SetRevocation(ctx context.Context, r RevocationRequest, text io.Reader) (RevocationStatus, error) {
+	// What waits lies in this hub's folder until it is published.
+	if err := h.mustLead(); err != nil {
+		return RevocationStatus{}, err
+	}
 	id, err := revocationKey(r)
 	if err != nil {
 		return RevocationStatus{}, err
@@ -382,6 +386,10 @@ func (h *Hub) advance(ctx context.Context, id hashlist.ID, count uint64) error {
 // DropRevocation takes a key's lists away with the next publish: gates hold
 // whoever comes with a code of it.
 func (h *Hub) DropRevocation(ctx context.Context, r RevocationRequest) (RevocationStatus, error) {
+	// What waits lies in this hub's folder until it is published.
+	if err := h.mustLead(); err != nil {
+		return RevocationStatus{}, err
+	}
 	id, err := revocationKey(r)
 	if err != nil {
 		return RevocationStatus{}, err
@@ -497,7 +505,7 @@ func (h *Hub) publishRevocation(ctx context.Context, id hashlist.ID, out *Publis
 	if err != nil {
 		return err
 	}
-	v, err := h.publisher.Publish(ctx, publisher.Contents{Issued: h.options.Now(), Revocations: []publisher.HashList{l}})
+	v, err := h.release(ctx, publisher.Contents{Issued: h.options.Now(), Revocations: []publisher.HashList{l}})
 	if err != nil {
 		return err
 	}

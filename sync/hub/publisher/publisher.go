@@ -738,6 +738,9 @@ func (p *Publisher) lock() (unlock func(), err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		return nil, fmt.Errorf("lock of repository %s: %w", p.dir, errors.Join(err, f.Close()))
 	}
+	if err := follows(p.dir); err != nil {
+		return nil, fmt.Errorf("repository %s: %w", p.dir, errors.Join(err, f.Close()))
+	}
 	return func() {
 		// Closing gives the lock back; there is nothing to lose in a file
 		// without content.
