@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 # The race detector needs a C compiler; a machine without one is told so.
 HAVE_CC := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
-.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists bench-passages screenshots notices clean
+.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists bench-passages faults screenshots notices clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -92,6 +92,10 @@ bench-lists: ## figures of the status lists, some 20 minutes (BENCH_SHORT=1: som
 
 bench-passages: build ## figures of journal, upload and hub, some 15 minutes (BENCH_SHORT=1: one)
 	@GO="$(GO)" deploy/bench-passages
+
+faults: ## faults between gate and hub, and what happened: docs/faults.md (as root, for full disks)
+	@GREENGATE_FAULTS=$(CURDIR)/docs/faults.md $(GO) test -count=1 -run '^TestFaults$$' ./cmd/wire
+	@cat docs/faults.md
 
 screenshots: build ## pictures of every page and state, in out/screenshots (needs chromium)
 	@mkdir -p out/screenshots
