@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	b := &bench{out: os.Stdout, progress: os.Stderr, short: *short, rounds: *rounds, killHubs: 1}
+	b := &bench{out: os.Stdout, progress: os.Stderr, short: *short, rounds: *rounds}
 	if b.gatehub, err = filepath.Abs(*program); err != nil {
 		return err
 	}
@@ -84,7 +84,6 @@ type bench struct {
 	short         bool
 	rounds        int
 	gatehub       string
-	killHubs      int // behind the balancer while parts are killed
 }
 
 // figure prints one figure.
