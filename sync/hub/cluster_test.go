@@ -272,7 +272,11 @@ func TestLazyClusterIsRefused(t *testing.T) {
 		}
 		t.Errorf("open on a cluster that does not flush: %v", err)
 	}
-	// Neither is a hub that has its registry there started without it.
+	// A node alone is no cluster.
+	if _, err := OpenNode(node, "lazy", NodeOptions{Listen: "127.0.0.1:4222", Cluster: "127.0.0.1:6222"}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a node without routes: %v", err)
+	}
+	// A hub that has its registry on a cluster does not start without it.
 	if _, err := Open(t.Context(), dir, quiet()); !errors.Is(err, ErrInvalid) {
 		t.Errorf("open without the cluster: %v", err)
 	}

@@ -13,6 +13,7 @@
 //	keys/passages.pem   the HPKE key that gates seal to
 //	operator.token      what opens the operator's page
 //	lists/              the signed files that gates fetch
+//	served/             the same as they are visible at all hubs, where there may be several
 //	jetstream/          the registry and the passages, in an embedded NATS server
 //	admin.sock          the plain API (mode 0600)
 //
@@ -24,6 +25,13 @@
 // REGION.LIST.INDEX; that same key holds the colour. The packed status arrays
 // are made from these keys and held in memory alone, so there is one truth and
 // no second write that a crash could part from the first.
+//
+// # Several hubs
+//
+// On a cluster ([Cluster], [OpenNode]) the registry and the passages lie with its
+// nodes, and hubs that [Join] made stand side by side. One publishes, by a lease;
+// what it signed is visible once a compare-and-set of one key says so, fenced by
+// the epoch of the lease. See sync/README.md.
 //
 // # Passages
 //

@@ -160,6 +160,9 @@ func OpenNode(dir, name string, o NodeOptions) (_ *Node, err error) {
 	if opts.Cluster.Host, opts.Cluster.Port, err = splitAddress(o.Cluster); err != nil {
 		return fail(fmt.Errorf("address for other nodes: %w", err))
 	}
+	if len(o.Routes) < 2 {
+		return fail(fmt.Errorf("%w: %d routes\nhint: a cluster has three nodes, so that it goes on without one: -route HOST:PORT for each of the others", ErrInvalid, len(o.Routes)))
+	}
 	for _, r := range o.Routes {
 		if _, _, err := net.SplitHostPort(r); err != nil {
 			return fail(fmt.Errorf("route: %w", err))

@@ -38,8 +38,9 @@ const (
 	leaseKey = "lease"
 	headKey  = "repository"
 	// leaseTime is how long a lease may stand unchanged before another hub takes
-	// it, by that hub's own clock; leaseRenew is how often it is renewed.
-	leaseTime  = 15 * time.Second
+	// it, by that hub's own clock; leaseRenew is how often it is renewed. With the
+	// wait for a publish and a gate's poll a recolour stays within 90 s even then.
+	leaseTime  = 10 * time.Second
 	leaseRenew = 3 * time.Second
 
 	filesStream = "FILES"
@@ -134,7 +135,10 @@ func (h *Hub) share(ctx, base context.Context) (*shared, error) {
 // begin takes part for the first time: it leads where nobody does, and mirrors
 // what is visible. Then tick goes on.
 func (s *shared) begin(ctx context.Context) error {
-	if err := s.tick(ctx); err != nil {
+	err := s.tick(ctx)
+	if errors.Is(err, ErrNotLeader) || errors.Is(err, ErrConflict) {
+		s.h.log.Info("another hub was faster", "err", err)
+	} else if err != nil {
 		return err
 	}
 	if err := s.fresh(ctx); err != nil && !errors.Is(err, ErrNotFound) {

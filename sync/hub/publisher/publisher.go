@@ -84,7 +84,8 @@ func (o Options) life(role string) time.Duration {
 
 // Publisher writes one repository. Its methods may be called from several
 // goroutines, and from several processes on one machine: a lock file lets one
-// publish at a time. Several machines need a lease above it.
+// publish at a time. Several machines need a lease above it, which the hub has;
+// what another one publishes is taken over by [Manifest.Restore].
 type Publisher struct {
 	dir     string
 	keys    keyring
