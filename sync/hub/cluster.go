@@ -304,7 +304,7 @@ func (s *storage) watchFlush(ctx context.Context, system *nats.Conn, replicas in
 func (c Cluster) check(config Config) error {
 	switch {
 	case config.Cluster && len(c.URLs) == 0:
-		return fmt.Errorf("%w: its registry lies on a cluster, and an empty one would make every code void\nhint: -nats nats://HOST:PORT,...", ErrInvalid)
+		return fmt.Errorf("%w: its registry lies on a cluster, and an empty one would make every code void\nhint: -nats with the addresses of its nodes, nats://HOST:PORT", ErrInvalid)
 	case !config.Cluster && len(c.URLs) > 0:
 		return fmt.Errorf("%w: its registry lies in its own folder, and a cluster knows nothing of it\nhint: `gatehub init -cluster` makes a hub for a cluster", ErrInvalid)
 	}
