@@ -77,6 +77,14 @@ type JournalStatus struct {
 	Bytes        int64  `json:"bytes"`
 	Cap          int64  `json:"cap"`
 	Room         string `json:"room"`
+	// Dropped, Damaged and Aside count records that are no more, and that the hub
+	// refused; Files are what could not be read and lies aside; KeysDestroyed
+	// counts segments that nobody can open any more.
+	Dropped       uint64 `json:"dropped,omitempty"`
+	Damaged       uint64 `json:"damaged,omitempty"`
+	Aside         uint64 `json:"aside,omitempty"`
+	Files         int    `json:"damaged_files,omitempty"`
+	KeysDestroyed int    `json:"keys_destroyed,omitempty"`
 }
 
 // UploadStatus is how the upload stands.

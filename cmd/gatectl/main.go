@@ -142,6 +142,9 @@ func status(ctx context.Context, client *control.Client, args []string, stdout, 
 	row("download", "%s", when(s.Time, s.Trust.LastSuccess, s.Trust.LastError))
 	row("upload", "%s, backlog %d %s", when(s.Time, s.Upload.LastSuccess, s.Upload.LastError), s.Upload.Backlog, s.Upload.Stop)
 	row("journal", "%d records written, %d acknowledged, %d of %d MiB, room: %s", s.Journal.Next-1, s.Journal.Acknowledged, s.Journal.Bytes>>20, s.Journal.Cap>>20, s.Journal.Room)
+	if j := s.Journal; j.Dropped+j.Damaged+j.Aside > 0 || j.Files > 0 {
+		row("losses", "%d records dropped, %d damaged, %d refused by the hub, %d files set aside", j.Dropped, j.Damaged, j.Aside, j.Files)
+	}
 	row("passages", "%d admitted, %d refused, %d held", s.Counts.Admitted, s.Counts.Refused, s.Counts.Held)
 	if len(s.Faults) > 0 {
 		row("faults", "%s", strings.Join(s.Faults, ", "))

@@ -86,8 +86,14 @@ type ListsConfig struct {
 
 // JournalConfig bounds the journal.
 type JournalConfig struct {
-	// CapMiB is the most room the journal takes; at 90 % the gate warns, at the cap it refuses entry.
+	// CapMiB is the most room the journal takes; at 90 % the gate warns.
 	CapMiB int `toml:"cap_mib"`
+	// WhenFull is what happens at the cap: "refuse" nobody gets in, or
+	// "drop-oldest" the oldest records go and are counted.
+	WhenFull string `toml:"when_full"`
+	// KeepDays is for how many days the hub can open what the gate recorded; then
+	// the day's keys are destroyed on the gate, whether or not the hub has them.
+	KeepDays int `toml:"keep_days"`
 }
 
 // ReaderConfig is one reader of codes.
@@ -288,6 +294,10 @@ func (c *Config) complete() {
 	if c.Journal.CapMiB == 0 {
 		c.Journal.CapMiB = 256
 	}
+	def(&c.Journal.WhenFull, "refuse")
+	if c.Journal.KeepDays == 0 {
+		c.Journal.KeepDays = 30
+	}
 	if len(c.Web.Languages) == 0 {
 		c.Web.Languages = []string{"zh", "en"}
 	}
@@ -353,6 +363,10 @@ func (c *Config) check(name string) Problems {
 	}
 	if c.Journal.CapMiB < 4 || c.Journal.CapMiB > 64<<10 {
 		say("journal.cap_mib", "from 4 to 65536", "%d is out of range", c.Journal.CapMiB)
+	}
+	oneOf("journal.when_full", c.Journal.WhenFull, "refuse", "drop-oldest")
+	if c.Journal.KeepDays < 1 || c.Journal.KeepDays > 3660 {
+		say("journal.keep_days", "from 1 to 3660", "%d is out of range", c.Journal.KeepDays)
 	}
 	for i, r := range c.Lists.Hold {
 		if !regionPrefix.MatchString(r) {

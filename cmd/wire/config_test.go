@@ -19,7 +19,8 @@ func TestParseConfigDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Identity != "/tmp/x/identity.json" || c.Readers[0].Baud != 9600 || time.Duration(c.Lane.ReleaseFor) != 5*time.Second {
+	if c.Identity != "/tmp/x/identity.json" || c.Readers[0].Baud != 9600 || time.Duration(c.Lane.ReleaseFor) != 5*time.Second ||
+		c.Journal != (JournalConfig{CapMiB: 256, WhenFull: "refuse", KeepDays: 30}) {
 		t.Errorf("defaults: %+v", c)
 	}
 }
@@ -29,6 +30,8 @@ func TestParseConfigSaysWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ name, text, what, hint string }{
 		{"typo", minimal + "[gpio]\nentry_rely = \"GPIO17\"\n", `gate.toml:7: unknown key "gpio.entry_rely"`, `did you mean "gpio.entry_relay"?`},
 		{"unknown table", minimal + "[nonsense_here]\nx = 1\n", "unknown key", "known here: state, identity"},
+		{"when full", minimal + "[journal]\nwhen_full = \"forget\"\n", `journal.when_full: "forget" is not known`, "refuse, drop-oldest"},
+		{"keep for ever", minimal + "[journal]\nkeep_days = -1\n", "journal.keep_days: -1 is out of range", "from 1 to 3660"},
 		{"wrong type", minimal + "[journal]\ncap_mib = \"big\"\n", "gate.toml:7:", ""},
 		{"not toml", "state = \n", "gate.toml:1:", ""},
 		{"missing pin", minimal + "[gpio]\nred = \"GPIO22\"\n", "gpio.entry_relay: missing", "BCM name"},

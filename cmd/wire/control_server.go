@@ -199,7 +199,7 @@ func (g *Gate) Status() control.Status {
 		Lane: view.State.String(), Reason: string(view.Decision.Reason), FaultCode: view.FaultCode,
 		Time: now, Clock: quality.String(), Floor: g.clock.FloorTime(), Policy: policy.Version,
 		Map: control.MapStatus{Version: g.db.MapVersion(), Day: g.db.MapDay()}, Pages: g.Address(),
-		Journal: control.JournalStatus{Next: at.Next, Acknowledged: at.Acknowledged, Bytes: at.Bytes, Cap: at.Cap, Room: g.journal.Room().String()},
+		Journal: g.journalStatus(at),
 		Upload:  control.UploadStatus{Backlog: at.Next - 1 - at.Acknowledged, LastSuccess: up.LastSuccess, LastError: up.LastError, Stop: string(up.Stop)},
 		Trust:   control.TrustStatus{LastSuccess: tr.LastOK, Timestamp: tr.Report.Timestamp, Issued: tr.Report.Issued, Leap: tr.Report.Leap},
 		Faults:  g.currentFaults(), Counts: g.lane.Counters(),

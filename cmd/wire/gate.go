@@ -120,11 +120,7 @@ func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity %s: %w", cfg.Identity, err)
 	}
-	journalDir := filepath.Join(cfg.State, "journal")
-	if err := os.MkdirAll(journalDir, 0o700); err != nil {
-		return nil, fmt.Errorf("journal folder: %w", err)
-	}
-	if g.journal, err = journal.Open(journalDir, journal.Options{Gate: g.id.Gate, Hub: hubKey, CapBytes: int64(cfg.Journal.CapMiB) << 20, Rand: rand.Reader, Log: g.log}); err != nil {
+	if err := g.openJournal(hubKey); err != nil {
 		return nil, err
 	}
 	if err := g.synchronise(); err != nil {
@@ -350,6 +346,7 @@ func (g *Gate) Run(ctx context.Context, ready func()) error {
 	aside("lists", g.trust.Run)
 	aside("upload", g.uploader.Run)
 	aside("journal watch", g.watchJournal)
+	aside("destroying keys", g.destroyKeys)
 	return group.Wait()
 }
 
@@ -466,6 +463,7 @@ func (g *Gate) currentFaults() []string {
 	if g.db.SetAside() != "" {
 		faults = append(faults, "store-set-aside")
 	}
+	faults = append(faults, journalFaults(g.journal.State().Losses)...)
 	if v := g.lane.Outputs().View; v.FaultCode != "" {
 		faults = append(faults, v.FaultCode)
 	}

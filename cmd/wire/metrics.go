@@ -116,6 +116,15 @@ func (g *Gate) figures(s metrics.Sheet) error {
 	s.Gauge("greengate_journal_cap_bytes", "Most room that the journal may take.", float64(at.Cap))
 	s.State("greengate_journal_room", "Room left in the journal: 1 for the word that holds.", "room", g.journal.Room().String(),
 		journal.RoomEnough.String(), journal.RoomLow.String(), journal.RoomNone.String())
+	lost := at.Losses
+	for _, l := range []struct {
+		what string
+		n    uint64
+	}{{"dropped", lost.Dropped}, {"damaged", lost.Damaged}, {"aside", lost.Aside}} {
+		s.Counter("greengate_journal_losses_total", "Records since the start that made room for others, could not be read, or were refused by the hub.", l.n, label("what", l.what))
+	}
+	s.Gauge("greengate_journal_damaged_files", "Files of the journal that could not be read and lie aside.", float64(lost.Files))
+	s.Counter("greengate_journal_keys_destroyed_total", "Segments whose key was destroyed since the start, since their day is past.", uint64(lost.KeysDestroyed))
 	s.Time("greengate_upload_last_success_timestamp_seconds", "When the hub last answered well.", up.LastSuccess)
 	s.Gauge("greengate_upload_failures", "Exchanges with the hub that failed in a row.", float64(up.Failures))
 	s.State("greengate_upload_stop", "Why no passages are sent although the hub can be reached: 1 for the word that holds, none while they are.", "stop", string(up.Stop),

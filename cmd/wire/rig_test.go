@@ -38,6 +38,7 @@ type rig struct {
 	stop    func() error
 	stopHub func() // takes the hub off the network
 	address string // of the hub
+	now     func() time.Time
 	log     *lockedBuffer
 }
 
@@ -73,7 +74,7 @@ func (v viewScreen) Show(view gate.View) {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	ctx := t.Context()
-	r := &rig{t: t, dir: t.TempDir(), log: &lockedBuffer{}}
+	r := &rig{t: t, dir: t.TempDir(), now: time.Now, log: &lockedBuffer{}}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -164,7 +165,7 @@ func (r *rig) start() {
 	r.lane.Thermometer.SetTemperature(36500, 23000)
 	r.views = make(chan gate.View, 1024)
 	r.gate, err = Open(cfg, Hardware{Panel: r.panel, Thermometer: sensor, PassageContact: true},
-		Options{Log: log, Now: time.Now, Synchronised: func() bool { return true }, Screens: []gate.Screen{viewScreen(r.views)}, Version: "test"})
+		Options{Log: log, Now: r.now, Synchronised: func() bool { return true }, Screens: []gate.Screen{viewScreen(r.views)}, Version: "test"})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -67,6 +67,17 @@ func (l *Log) DestroyKeys(before time.Time) (destroyed int, err error) {
 	return destroyed, l.removeAside(oldest)
 }
 
+// forgetKey destroys the key of a segment that is about to be removed: a name
+// that is gone leaves the blocks as they were.
+func (l *Log) forgetKey(s segment) {
+	if s.key.Destroyed() {
+		return
+	}
+	if err := l.overwriteKey(s.id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.log.Warn("key of a journal segment not destroyed before its removal", "segment", s.id, "error", err)
+	}
+}
+
 // overwriteKey puts a header without a key over that of a segment, and flushes it.
 func (l *Log) overwriteKey(id uint64) (err error) {
 	f, err := l.disk.open(segmentName(id))

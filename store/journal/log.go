@@ -682,6 +682,7 @@ func (l *Log) dropOldest() error {
 	l.losses.Dropped += lost.Count()
 	l.diskFull = false
 	l.mu.Unlock()
+	l.forgetKey(s)
 	if err := l.disk.remove(segmentName(s.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("drop records %d to %d: %w", lost.First, lost.Last, err)
 	}
@@ -933,6 +934,7 @@ func (l *Log) drop() {
 	l.segments = slices.Clone(l.segments[n:])
 	l.mu.Unlock()
 	for _, s := range gone {
+		l.forgetKey(s)
 		if err := l.disk.remove(segmentName(s.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			// It is found again, and dropped again, at the next start.
 			l.log.Warn("acknowledged journal segment not removed", "segment", s.id, "error", err)
