@@ -192,6 +192,7 @@ func TestStolenCard(t *testing.T) {
 	r := newRig(t)
 	ctx := t.Context()
 	state := filepath.Join(r.dir, "gate")
+	r.config = strings.Replace(r.config, "[lane]\n", "[lane]\nrelease_for = \"1s\"\n", 1)
 	entry, err := gate.HashPIN(dutyPIN, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
