@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -451,7 +452,11 @@ func (g *Gate) Condition() gate.Condition {
 	now, quality := g.clock.Now()
 	held, hashes := g.held(now), g.heldHashes(now)
 	confirmed, grade := oldest(held, hashes)
-	c := gate.Condition{Lists: grade, Held: uint32(len(held) + len(hashes)), Clock: quality, Policy: g.db.Policy().Version, Map: g.db.MapVersion()}
+	c := gate.Condition{Lists: grade, Held: uint32(len(held) + len(hashes)), Clock: quality, Policy: g.db.Policy().Version, Map: g.db.MapVersion(),
+		Version: g.opt.Version, Faults: strings.ToLower(strings.Join(g.currentFaults(), ","))}
+	if at := g.journal.State(); at.Cap > 0 {
+		c.Journal = uint8(min(100, at.Bytes*100/at.Cap))
+	}
 	if !confirmed.IsZero() {
 		c.Age = max(now.Sub(confirmed), 0).Truncate(time.Second)
 	}

@@ -111,7 +111,7 @@ func TestMetrics(t *testing.T) {
 		if c == nil {
 			return fmt.Errorf("it has said nothing")
 		}
-		if want := (hub.GateCondition{Lists: "fresh", AgeSeconds: c.AgeSeconds, Held: 1, Clock: "hub-confirmed"}); *c != want || c.AgeSeconds > 60 {
+		if want := (hub.GateCondition{Lists: "fresh", AgeSeconds: c.AgeSeconds, Held: 1, Clock: "hub-confirmed", Version: "test", Journal: c.Journal}); *c != want || c.AgeSeconds > 60 {
 			return fmt.Errorf("it said %+v, want %+v", *c, want)
 		}
 		return nil
@@ -134,7 +134,7 @@ func TestConditionWithoutLists(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if got, want := g.Condition().String(), "lists=missing age=0 held=0 clock=unset policy=0 map=0"; got != want {
+	if got, want := g.Condition().String(), "lists=missing age=0 held=0 clock=unset policy=0 map=0 version=test faults=starting journal=0"; got != want {
 		t.Errorf("condition %q, want %q", got, want)
 	}
 	if s := g.Status(); s.Clock != "unset" || s.Oldest.Freshness != "missing" || s.Map.Version != 0 || s.Floor.IsZero() {

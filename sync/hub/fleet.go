@@ -148,7 +148,7 @@ func (f *fleet) fill(s *GateStatus, now time.Time) {
 	s.LastContact, s.Backlog, s.LastSequence, s.Alarm = g.contact, g.backlog, g.last, g.alarm
 	if c := g.said; c != nil {
 		s.Condition = &GateCondition{Lists: c.Lists.String(), AgeSeconds: int64(c.Age / time.Second), Held: c.Held,
-			Clock: c.Clock.String(), Policy: c.Policy, Map: c.Map}
+			Clock: c.Clock.String(), Policy: c.Policy, Map: c.Map, Version: c.Version, Faults: c.Faults, Journal: c.Journal}
 	}
 	if g.day == f.day(now) {
 		s.Today = g.today

@@ -228,6 +228,13 @@ type GateCondition struct {
 	Clock      string `json:"clock"`
 	Policy     uint64 `json:"policy"`
 	Map        uint64 `json:"map"`
+	// Version is the gate's program, "" for one that does not say; such a one
+	// says nothing of its faults and its journal either.
+	Version string `json:"version,omitempty"`
+	// Faults are words with a comma between them, "" for none.
+	Faults string `json:"faults,omitempty"`
+	// Journal is how much of its room the gate's journal has taken, in percent.
+	Journal uint8 `json:"journal_percent"`
 }
 
 // Counts of decisions.
