@@ -178,6 +178,23 @@ var commands = []command{
 	{words: "gate list", help: "list gates with their last contact", prepare: func(f *flag.FlagSet) action {
 		return func(ctx context.Context, c call) error { return show(c)(c.hub.Gates(ctx)) }
 	}},
+	{words: "alarms clear", args: "NAME KIND", help: "end an alarm of a gate's history, once somebody has looked; audited", prepare: func(*flag.FlagSet) action {
+		return func(ctx context.Context, c call) error {
+			return c.hub.ClearAlarm(ctx, hub.AlarmRef{Gate: c.args[0], Kind: hub.AlarmKind(c.args[1]), By: whoami()})
+		}
+	}},
+	{words: "alarms", help: "list what is wrong at gates, since when, and what to do; the gravest first", prepare: func(f *flag.FlagSet) action {
+		chinese := f.Bool("chinese", false, "say it in Chinese")
+		return func(ctx context.Context, c call) error {
+			all, err := c.hub.Alarms(ctx)
+			for i := range all {
+				if *chinese {
+					all[i] = all[i].Chinese()
+				}
+			}
+			return show(c)(all, err)
+		}
+	}},
 
 	{words: "policy show", help: "print the policy in force", prepare: showPolicy},
 	{words: "policy try", args: "FILE", help: "say what a policy would have changed yesterday; audited", prepare: try(false)},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"image/png"
 	"net"
 	"os"
@@ -126,6 +127,12 @@ func TestOperatorsDay(t *testing.T) {
 	h.must("enterprise", "add", "-name", "Works", "-region", "330106", "-zone", "A", "QJ-1")
 	permit := decode[hub.Issued](t, h.must("permit", "issue", "QJ-1", ref))
 	h.must("recolour", ref, "yellow")
+	if all := decode[[]hub.Alarm](t, h.must("alarms", "-chinese")); len(all) != 0 {
+		t.Errorf("alarms %+v", all)
+	}
+	if _, _, err := h.try("alarms", "clear", "north", "fork"); !errors.Is(err, hub.ErrNotFound) {
+		t.Errorf("clearing what is not there: %v", err)
+	}
 	if _, _, err := h.try("recolour", ref, "purple"); err == nil {
 		t.Error("purple is a colour")
 	}

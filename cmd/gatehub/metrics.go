@@ -36,6 +36,16 @@ func figures(log *slog.Logger) func(*hub.Hub) http.Handler {
 			}
 			gateFigures(s, gates, time.Now())
 			listFigures(s, lists)
+			following, err := h.Following(ctx)
+			if err != nil {
+				return err
+			}
+			s.Gauge("greengate_hub_follow_behind_messages", "Stored batches that are not on the page and in these figures yet.", float64(following.Last-min(following.At, following.Last)))
+			s.Counter("greengate_hub_follow_unread_total", "Stored batches since the start that could not be read.", following.Unread)
+			s.Gauge("greengate_hub_ready", "1 while the storage takes writes.", metrics.Bool(h.Ready() == nil))
+			for outcome, n := range h.Ingested() {
+				s.Counter("greengate_hub_ingest_total", "Batches that gates brought since the start, by what came of them.", n, metrics.Label{Name: "outcome", Value: outcome})
+			}
 			p, at, failed := h.Publishing()
 			s.Gauge("greengate_hub_timestamp_version", "Version of the newest timestamp published, 0 before the first since the start.", float64(p.Timestamp))
 			s.Time("greengate_hub_issued_timestamp_seconds", "Signed time of that timestamp.", p.Issued)
@@ -60,6 +70,8 @@ func gateFigures(s metrics.Sheet, gates []hub.GateStatus, now time.Time) {
 	decisions := map[string]uint64{}
 	reasons := map[gate.Reason]uint64{}
 	var tombstones, acts uint64
+	alarms := map[string]int{}
+	hour := map[string]uint64{}
 	for _, g := range gates {
 		state := "online"
 		switch {
@@ -73,6 +85,9 @@ func gateFigures(s metrics.Sheet, gates []hub.GateStatus, now time.Time) {
 			state = "silent"
 		}
 		states[state]++
+		for _, a := range g.Alarms {
+			alarms[string(a.Kind)]++
+		}
 		if g.Revoked {
 			continue
 		}
@@ -86,6 +101,9 @@ func gateFigures(s metrics.Sheet, gates []hub.GateStatus, now time.Time) {
 		for verdict, n := range map[string]uint64{gate.Admit.String(): g.Today.Admit, gate.Hold.String(): g.Today.Hold, gate.Refuse.String(): g.Today.Refuse} {
 			decisions[verdict] += n
 		}
+		hour[gate.Admit.String()] += g.HourBefore.Admit
+		hour[gate.Hold.String()] += g.HourBefore.Hold
+		hour[gate.Refuse.String()] += g.HourBefore.Refuse
 		for r, n := range g.Today.Reasons {
 			reasons[r] += n
 		}
@@ -108,6 +126,14 @@ func gateFigures(s metrics.Sheet, gates []hub.GateStatus, now time.Time) {
 	for _, v := range []gate.Verdict{gate.Admit, gate.Hold, gate.Refuse} {
 		s.Gauge("greengate_hub_today_decisions", "Decisions since the hub's midnight, by verdict.", float64(decisions[v.String()]), metrics.Label{Name: "verdict", Value: v.String()})
 	}
+	for _, v := range []gate.Verdict{gate.Admit, gate.Hold, gate.Refuse} {
+		s.Gauge("greengate_hub_hour_decisions", "Decisions of the last full hour of the clock, by verdict.", float64(hour[v.String()]), metrics.Label{Name: "verdict", Value: v.String()})
+	}
+	var kinds []string
+	for _, k := range hub.AlarmKinds() {
+		kinds = append(kinds, string(k))
+	}
+	each("greengate_hub_alarms", "Alarms of gates now, by kind.", "kind", alarms, kinds...)
 	for _, r := range gate.Reasons() {
 		s.Gauge("greengate_hub_today_reasons", "Decisions since the hub's midnight, by reason.", float64(reasons[r]), metrics.Label{Name: "reason", Value: string(r)})
 	}

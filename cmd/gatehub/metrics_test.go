@@ -21,7 +21,7 @@ func TestFigures(t *testing.T) {
 		{Gate: "a", LastContact: now, Backlog: 3, Condition: said("fresh", "hub-confirmed", 40), Today: hub.Counts{Admit: 5, Refuse: 2, Reasons: map[gate.Reason]uint64{gate.Valid: 5, gate.RedCode: 2}}},
 		{Gate: "b", LastContact: now.Add(-silentAfter - 1), Backlog: 900, Condition: said("too-old", "floor", 190000), Today: hub.Counts{Admit: 1, Hold: 4, Acts: 2, Tombstones: 1, Reasons: map[gate.Reason]uint64{gate.Valid: 1}}},
 		{Gate: "c"},
-		{Gate: "d", LastContact: now, Alarm: "fork"},
+		{Gate: "d", LastContact: now, Alarm: "fork", Alarms: []hub.Alarm{{Kind: hub.AlarmFork}, {Kind: hub.AlarmClock}}, HourBefore: hub.Counts{Refuse: 9}},
 		{Gate: "e", LastContact: now, Revoked: true, Backlog: 7000, Condition: said("missing", "unset", 0)},
 	}
 	lists := []hub.ListStatus{{Green: 10, Yellow: 2, Red: 1, Void: 3}, {Green: 5, Pending: true}}
@@ -50,6 +50,10 @@ func TestFigures(t *testing.T) {
 		`greengate_hub_today_reasons{reason="fever"}`:     0,
 		`greengate_hub_today_acts`:                        2,
 		`greengate_hub_today_tombstones`:                  1,
+		`greengate_hub_alarms{kind="fork"}`:               1,
+		`greengate_hub_alarms{kind="clock-unset"}`:        1,
+		`greengate_hub_alarms{kind="silent"}`:             0,
+		`greengate_hub_hour_decisions{verdict="refuse"}`:  9,
 		`greengate_hub_lists`:                             2,
 		`greengate_hub_lists_pending`:                     1,
 		`greengate_hub_codes{colour="green"}`:             15,

@@ -44,6 +44,8 @@ func (h *Hub) adminHandler() http.Handler {
 	op(h, mux, "gate-add", h.AddGate)
 	op(h, mux, "gate-revoke", act(h.RevokeGate))
 	op(h, mux, "gates", bare(h.Gates))
+	op(h, mux, "alarms", bare(h.Alarms))
+	op(h, mux, "alarm-clear", act(h.ClearAlarm))
 	op(h, mux, "policy", h.Policy)
 	op(h, mux, "policy-set", act(h.SetPolicy))
 	mux.HandleFunc("POST /v1/policy-try", h.serveTrial)

@@ -185,6 +185,17 @@ func (c *Client) Gates(ctx context.Context) ([]GateStatus, error) {
 	return call[None, []GateStatus](ctx, c, "gates", None{})
 }
 
+// Alarms lists what is wrong now, the gravest first.
+func (c *Client) Alarms(ctx context.Context) ([]Alarm, error) {
+	return call[None, []Alarm](ctx, c, "alarms", None{})
+}
+
+// ClearAlarm ends an alarm that stays; see [Hub.ClearAlarm].
+func (c *Client) ClearAlarm(ctx context.Context, r AlarmRef) error {
+	_, err := call[AlarmRef, None](ctx, c, "alarm-clear", r)
+	return err
+}
+
 // SetPolicy sets the policy for all gates; see [Hub.SetPolicy].
 func (c *Client) SetPolicy(ctx context.Context, r Document) error {
 	_, err := call[Document, None](ctx, c, "policy-set", r)

@@ -2,7 +2,10 @@ package hub
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,31 +24,131 @@ const recentPassages = 40
 // a gate could make up more.
 const maxReasons = 64
 
-// fleet is what the hub knows of its gates beyond the registry: made from the
-// stored passages at start, and kept current as they come in.
+// fleet is what the hub knows of its gates: the registry, what gates say, and
+// what their stored passages say, kept current as each comes in.
 type fleet struct {
 	location *time.Location
+	started  time.Time
 	mu       sync.Mutex
 	gates    map[string]*gateState
 	recent   []Passage // the newest last
+	// changes counts what may be seen on a page.
+	changes uint64
 }
 
 // gateState is one gate.
 type gateState struct {
-	contact time.Time
-	backlog uint64
-	// said is how the gate last said it is, nil for not since the hub started.
+	// known is what the registry says; nothing where registered is not set.
+	known      known
+	registered bool
+	contact    time.Time
+	backlog    uint64
+	// said is how the gate last said it is, nil for not since the hub started;
+	// since is from when on it says what is an alarm.
 	said  *gate.Condition
+	since map[AlarmKind]time.Time
 	last  uint64
-	alarm string
-	day   string
-	today Counts
+	// history are the alarms that stay.
+	history map[AlarmKind]alarmRecord
+	// unreadables came within a day of each other, from unreadableSince to unreadable.
+	unreadable, unreadableSince time.Time
+	unreadables                 uint64
+	// refusals is when many were noted in its hour.
+	refusals time.Time
+	day      string
+	today    Counts
+	hours    hours
 	// ingest is held while a batch of this gate is stored.
 	ingest sync.Mutex
 }
 
-func newFleet(location *time.Location) *fleet {
-	return &fleet{location: location, gates: map[string]*gateState{}}
+// known is what pages need of a gate's record.
+type known struct {
+	site    string
+	added   time.Time
+	revoked bool
+	ends    time.Time // of its certificate
+}
+
+func knownOf(g gateRecord) (known, error) {
+	cert, err := x509.ParseCertificate(g.Certificate)
+	if err != nil {
+		return known{}, fmt.Errorf("certificate in the registry: %w", err)
+	}
+	return known{site: g.Site, added: g.Added, revoked: g.Revoked, ends: cert.NotAfter}, nil
+}
+
+// decoded is an entry's value.
+func decoded[T any](e jetstream.KeyValueEntry) (T, error) {
+	var v T
+	if err := json.Unmarshal(e.Value(), &v); err != nil {
+		return v, fmt.Errorf("registry %s: %w", e.Key(), err)
+	}
+	return v, nil
+}
+
+// hours are the counts of a day by the hour, as long as each is within a day.
+type hours [24]hourCounts
+
+type hourCounts struct {
+	hour int64 // since 1970
+	Counts
+}
+
+func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
+
+// add counts a passage in its hour, unless that is long ago or has not come yet.
+func (h *hours) add(p Passage, now time.Time) {
+	hour := hourOf(p.At)
+	if current := hourOf(now); hour > current || hour <= current-int64(len(h)) {
+		return
+	}
+	at := &h[hour%int64(len(h))]
+	if at.hour != hour {
+		*at = hourCounts{hour: hour}
+	}
+	at.add(p)
+}
+
+// at returns the counts of one hour.
+func (h *hours) at(t time.Time) Counts {
+	hour := hourOf(t)
+	if at := h[hour%int64(len(h))]; at.hour == hour {
+		return at.Counts
+	}
+	return Counts{}
+}
+
+// before sums up the 23 hours before that of t.
+func (h *hours) before(t time.Time) (sum Counts) {
+	for back := 1; back < len(h); back++ {
+		c := h.at(t.Add(-time.Duration(back) * time.Hour))
+		sum.Admit, sum.Hold, sum.Refuse = sum.Admit+c.Admit, sum.Hold+c.Hold, sum.Refuse+c.Refuse
+	}
+	return sum
+}
+
+func newFleet(location *time.Location, now time.Time) *fleet {
+	return &fleet{location: location, started: now, gates: map[string]*gateState{}}
+}
+
+// version counts what may be seen on a page.
+func (f *fleet) version() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changes
+}
+
+// know notes a gate's record; nil for none.
+func (f *fleet) know(id string, k *known) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changes++
+	g := f.get(id)
+	g.known, g.registered = known{}, k != nil
+	if k != nil {
+		g.known = *k
+	}
 }
 
 // gate returns the state of one gate.
@@ -72,18 +175,40 @@ func (f *fleet) contact(id string, at time.Time, backlog uint64, said *gate.Cond
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g := f.get(id)
+	f.changes++
 	g.contact, g.backlog = at, backlog
 	if said != nil {
 		c := *said
 		g.said = &c
+		g.lasting(c, at)
 	}
 }
 
 // alarm notes that a gate's history is in doubt.
-func (f *fleet) alarm(id, what string) {
+func (f *fleet) alarm(id string, kind AlarmKind, r alarmRecord) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.get(id).alarm = what
+	f.changes++
+	g := f.get(id)
+	if g.history == nil {
+		g.history = map[AlarmKind]alarmRecord{}
+	}
+	g.history[kind] = r
+}
+
+// clear ends what alarm noted.
+func (f *fleet) clear(id string, kind AlarmKind) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changes++
+	delete(f.get(id).history, kind)
+}
+
+// raised returns what an alarm that stays says, "" where there is none.
+func (f *fleet) raised(id string, kind AlarmKind) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.get(id).history[kind].What
 }
 
 // add counts stored records, in their order.
@@ -95,8 +220,15 @@ func (f *fleet) add(id string, records []Passage, now time.Time) {
 	if g.day != today {
 		g.day, g.today = today, Counts{}
 	}
+	f.changes++
+	many := manyRefusals(g.hours.at(now), g.hours.before(now))
 	for _, p := range records {
 		g.last = max(g.last, p.Sequence)
+		if p.Tombstone {
+			g.unread(p.Received)
+		} else {
+			g.hours.add(p, now)
+		}
 		if f.day(p.Received) == today && p.Tombstone {
 			g.today.Tombstones++
 		}
@@ -107,9 +239,30 @@ func (f *fleet) add(id string, records []Passage, now time.Time) {
 			f.recent = append(f.recent, p)
 		}
 	}
+	if !many && manyRefusals(g.hours.at(now), g.hours.before(now)) {
+		g.refusals = now
+	}
 	if extra := len(f.recent) - recentPassages; extra > 0 {
 		f.recent = slices.Delete(f.recent, 0, extra)
 	}
+}
+
+// unread counts a record that cannot be read.
+func (g *gateState) unread(at time.Time) {
+	if g.unreadable.IsZero() || at.Sub(g.unreadable) >= 24*time.Hour {
+		g.unreadableSince, g.unreadables = at, 0
+	}
+	g.unreadable = at
+	g.unreadables++
+}
+
+// decided is how many decisions there were.
+func (c Counts) decided() uint64 { return c.Admit + c.Hold + c.Refuse }
+
+// copied has reasons of its own.
+func (c Counts) copied() Counts {
+	c.Reasons = maps.Clone(c.Reasons)
+	return c
 }
 
 func (c *Counts) add(p Passage) {
@@ -141,22 +294,46 @@ func (c *Counts) add(p Passage) {
 func (f *fleet) fill(s *GateStatus, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	g := f.gates[s.Gate]
-	if g == nil {
-		return
+	if g := f.gates[s.Gate]; g != nil {
+		f.status(g, s, now)
 	}
-	s.LastContact, s.Backlog, s.LastSequence, s.Alarm = g.contact, g.backlog, g.last, g.alarm
+}
+
+// status writes one gate's state into a status. The fleet is locked.
+func (f *fleet) status(g *gateState, s *GateStatus, now time.Time) {
+	s.LastContact, s.Backlog, s.LastSequence = g.contact, g.backlog, g.last
+	s.CertificateEnds = g.known.ends
+	s.Alarms = g.alarms(s.Gate, f.started, now)
+	for _, a := range s.Alarms {
+		if slices.Contains(kept, a.Kind) {
+			s.Alarm = a.Detail
+			break
+		}
+	}
 	if c := g.said; c != nil {
 		s.Condition = &GateCondition{Lists: c.Lists.String(), AgeSeconds: int64(c.Age / time.Second), Held: c.Held,
 			Clock: c.Clock.String(), Policy: c.Policy, Map: c.Map, Version: c.Version, Faults: c.Faults, Journal: c.Journal}
 	}
 	if g.day == f.day(now) {
-		s.Today = g.today
-		s.Today.Reasons = make(map[gate.Reason]uint64, len(g.today.Reasons))
-		for r, n := range g.today.Reasons {
-			s.Today.Reasons[r] = n
-		}
+		s.Today = g.today.copied()
 	}
+	s.Hour, s.HourBefore = g.hours.at(now).copied(), g.hours.at(now.Add(-time.Hour)).copied()
+}
+
+// all lists the gates of the registry as they are in memory, in no order.
+func (f *fleet) all(now time.Time) []GateStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]GateStatus, 0, len(f.gates))
+	for id, g := range f.gates {
+		if !g.registered {
+			continue
+		}
+		s := GateStatus{Gate: id, Site: g.known.site, Added: g.known.added, Revoked: g.known.revoked}
+		f.status(g, &s, now)
+		out = append(out, s)
+	}
+	return out
 }
 
 // latest returns the newest passages, the newest first.
@@ -183,12 +360,6 @@ func (h *Hub) loadFleet(ctx context.Context) error {
 		}
 		g := h.fleet.gate(id)
 		g.last, g.contact = at.last, at.received
-	}
-	if err := list(ctx, h.store.registry, "alarm.", func(id string, a alarmRecord) error {
-		h.fleet.alarm(id, a.What)
-		return nil
-	}); err != nil {
-		return err
 	}
 	h.follow.listen(func(s stored) { h.fleet.add(s.batch.Gate, s.records(), h.options.Now()) })
 	return nil

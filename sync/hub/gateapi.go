@@ -216,6 +216,7 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 		return
 	}
 	acknowledged, b, err := h.ingest(r.Context(), id, rec, body)
+	h.ingested.add(outcomeOf(err))
 	var gap *gapError
 	switch {
 	case err == nil:
@@ -231,6 +232,11 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 		answer(w, http.StatusConflict, errorAnswer{Error: "fork"})
 	case errors.Is(err, errForeign):
 		h.log.Warn("batch refused", "gate", id, "err", err)
+		if errors.Is(err, passage.ErrSignature) {
+			if err := h.raise(r.Context(), id, AlarmSignature, "a batch that its key did not sign was refused"); err != nil {
+				h.log.Error("alarm not kept", "gate", id, "err", err)
+			}
+		}
 		answer(w, http.StatusForbidden, errorAnswer{Error: "not this gate's batch"})
 	case errors.Is(err, passage.ErrTooLarge):
 		answer(w, http.StatusRequestEntityTooLarge, errorAnswer{Error: "too large"})
@@ -245,6 +251,58 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 		h.log.Error("batch not stored", "gate", id, "err", err)
 		answer(w, http.StatusInternalServerError, errorAnswer{Error: "hub failed"})
 	}
+}
+
+// Outcomes of a batch, as they are counted.
+var outcomes = []string{"stored", "gap", "fork", "foreign", "too-large", "malformed", "away", "failed"}
+
+// outcomeOf names what came of a batch.
+func outcomeOf(err error) string {
+	var gap *gapError
+	switch {
+	case err == nil:
+		return "stored"
+	case errors.As(err, &gap):
+		return "gap"
+	case errors.Is(err, errFork):
+		return "fork"
+	case errors.Is(err, errForeign):
+		return "foreign"
+	case errors.Is(err, passage.ErrTooLarge):
+		return "too-large"
+	case errors.Is(err, passage.ErrMalformed), errors.Is(err, passage.ErrChain):
+		return "malformed"
+	case isAway(err):
+		return "away"
+	}
+	return "failed"
+}
+
+// ingestCounts are the batches since the start by their outcome.
+type ingestCounts struct {
+	mu sync.Mutex
+	n  map[string]uint64
+}
+
+func (c *ingestCounts) add(outcome string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n == nil {
+		c.n = map[string]uint64{}
+	}
+	c.n[outcome]++
+}
+
+// Ingested counts the batches that gates brought to this hub since it was
+// opened, by what came of them; every outcome is in it.
+func (h *Hub) Ingested() map[string]uint64 {
+	h.ingested.mu.Lock()
+	defer h.ingested.mu.Unlock()
+	out := map[string]uint64{}
+	for _, o := range outcomes {
+		out[o] = h.ingested.n[o]
+	}
+	return out
 }
 
 // answerAway says to come again: the storage has no leader, or is not reached.

@@ -96,6 +96,7 @@ type Hub struct {
 	revocations revocations
 	fleet       *fleet
 	follow      *follow
+	ingested    ingestCounts
 	self        string        // names this hub to the others while it runs
 	changed     chan struct{} // something waits to be published
 	publish     sync.Mutex    // one publish at a time
@@ -198,9 +199,12 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 			h.watching.Go(func() { h.shared.run(watch) })
 		}
 	}
-	h.fleet = newFleet(o.Location)
+	h.fleet = newFleet(o.Location, o.Now())
 	h.follow = newFollow()
 	if err := h.loadFleet(ctx); err != nil {
+		return nil, err
+	}
+	if err := h.watchRegistry(ctx, watch); err != nil {
 		return nil, err
 	}
 	if err := h.hearOthers(); err != nil {

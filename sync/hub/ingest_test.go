@@ -56,7 +56,7 @@ func TestOwnedUpLosses(t *testing.T) {
 	if status, n, word := g.post(t, url, g.sign(t, b)); status != 200 || n != 40 {
 		t.Fatalf("a skip: %d %d %q", status, n, word)
 	}
-	if got := h.fleet.gate("north").alarm; !strings.Contains(got, "11-30") || !strings.Contains(got, "dropped") {
+	if got := h.fleet.raised("north", AlarmLost); !strings.Contains(got, "11-30") || !strings.Contains(got, "dropped") {
 		t.Errorf("alarm %q", got)
 	}
 	// The answer was lost, and it comes again; then the next, with a tombstone.

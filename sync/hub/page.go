@@ -27,8 +27,6 @@ const (
 	// sessionLife is how long a browser stays logged in.
 	sessionLife = 12 * time.Hour
 	maxSessions = 256
-	// silentAfter is from when on a gate counts as silent: three contacts missed.
-	silentAfter = 3 * time.Minute
 )
 
 // sessions are the browsers that are logged in, by the SHA-256 of their cookie.
@@ -140,6 +138,10 @@ func (h *Hub) operatorHandler() http.Handler {
 		http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	})
+	// Whether the program lives, and whether it can take what gates bring; for a
+	// supervisor on this machine, without logging in.
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { health(w, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { health(w, h.Ready()) })
 	if h.options.Metrics != nil {
 		mux.Handle("GET /metrics", h.options.Metrics(h))
 	}
@@ -156,6 +158,18 @@ func (h *Hub) operatorHandler() http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		own.ServeHTTP(w, r)
 	})
+}
+
+// health answers a supervisor.
+func health(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	text := "ok\n"
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		text = err.Error() + "\n"
+	}
+	// A supervisor that is gone needs no answer.
+	_, _ = w.Write([]byte(text))
 }
 
 func checkLoopback(hostport string) error {

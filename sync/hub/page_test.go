@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -171,6 +172,38 @@ func TestConditionOfAGate(t *testing.T) {
 	}
 	if asked != 1 {
 		t.Errorf("figures were asked for %d times, want once", asked)
+	}
+}
+
+// A supervisor asks without logging in, and hears when the storage takes nothing more.
+func TestHealth(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	page := httptest.NewServer(h.operatorHandler())
+	defer page.Close()
+	ask := func(path string) (int, string) {
+		t.Helper()
+		resp, err := http.Get(page.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(data)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if status, text := ask(path); status != 200 || text != "ok\n" {
+			t.Errorf("%s: %d %q", path, status, text)
+		}
+	}
+	h.store.down.Store(true)
+	if status, text := ask("/healthz"); status != 200 {
+		t.Errorf("alive all the same: %d %q", status, text)
+	}
+	if status, text := ask("/readyz"); status != 503 || !strings.Contains(text, ErrStorage.Error()) {
+		t.Errorf("not ready: %d %q", status, text)
 	}
 }
 

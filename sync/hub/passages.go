@@ -46,12 +46,6 @@ type head struct {
 	received time.Time
 }
 
-// alarmRecord is kept under alarm.GATE.
-type alarmRecord struct {
-	What string    `json:"what"`
-	At   time.Time `json:"at"`
-}
-
 // head reads where a gate stands from its last message.
 func (h *Hub) head(ctx context.Context, id string) (head, error) {
 	m, err := h.store.passages.GetLastMsgForSubject(ctx, passagesPrefix+id)
@@ -253,29 +247,16 @@ func (h *Hub) holding(ctx context.Context, id string, at head, seq uint64) (*sto
 func (h *Hub) skipped(ctx context.Context, id string, s passage.Skip) error {
 	what := fmt.Sprintf("records %d-%d are lost: %s at the gate", s.First, s.Last, s.Why)
 	h.log.Error("records lost at a gate", "gate", id, "first", s.First, "last", s.Last, "why", string(s.Why))
-	if err := h.raise(ctx, id, what); err != nil {
+	if err := h.raise(ctx, id, AlarmLost, what); err != nil {
 		return err
 	}
 	return h.audit(ctx, "gate "+id, "records-"+string(s.Why), fmt.Sprintf("%s %d-%d", id, s.First, s.Last))
 }
 
-// raise keeps an alarm of a gate's history.
-func (h *Hub) raise(ctx context.Context, id, what string) error {
-	data, err := json.Marshal(alarmRecord{what, h.options.Now().UTC()})
-	if err != nil {
-		return err
-	}
-	if _, err := h.store.registry.Put(ctx, "alarm."+id, data); err != nil {
-		return fmt.Errorf("alarm of gate %s: %w", id, err)
-	}
-	h.fleet.alarm(id, what)
-	return nil
-}
-
 // fork keeps an alarm and refuses.
 func (h *Hub) fork(ctx context.Context, id string, b *passage.Batch) error {
 	what := fmt.Sprintf("two histories: records %d-%d contradict what is stored", b.First(), b.Last())
-	if err := h.raise(ctx, id, what); err != nil {
+	if err := h.raise(ctx, id, AlarmFork, what); err != nil {
 		return err
 	}
 	h.log.Error("two histories of one gate", "gate", id, "first", b.First(), "last", b.Last())

@@ -213,8 +213,15 @@ type GateStatus struct {
 	LastSequence uint64 `json:"last_sequence"`
 	// Today counts the decisions since midnight at the hub.
 	Today Counts `json:"today"`
-	// Alarm is what is wrong with its history, "" for nothing.
-	Alarm string `json:"alarm,omitempty"`
+	// Hour counts the decisions of this hour of the clock, HourBefore those of the last.
+	Hour       Counts `json:"hour"`
+	HourBefore Counts `json:"hour_before"`
+	// Alarm is what is wrong with its history, "" for nothing; Alarms is all that
+	// is wrong, the gravest first.
+	Alarm  string  `json:"alarm,omitempty"`
+	Alarms []Alarm `json:"alarms,omitempty"`
+	// CertificateEnds is when its certificate does.
+	CertificateEnds time.Time `json:"certificate_ends,omitzero"`
 	// Condition is how it said it is at its last contact; nil where it has said
 	// nothing since the hub started.
 	Condition *GateCondition `json:"condition,omitempty"`
