@@ -327,6 +327,7 @@ func (h *Hub) Serve(ctx context.Context, gates, operator, admin net.Listener) er
 		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	failed := h.store.failed // Close takes the storage away
 	serve := func(name string, l net.Listener, s *http.Server) {
 		s.ErrorLog = slog.NewLogLogger(h.log.With("server", name).Handler(), slog.LevelDebug)
 		s.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
@@ -364,7 +365,7 @@ func (h *Hub) Serve(ctx context.Context, gates, operator, admin net.Listener) er
 			select {
 			case <-ctx.Done():
 				return nil
-			case err := <-h.store.failed:
+			case err := <-failed:
 				// What is in its memory now may not be on the disk, so nothing more
 				// must be acknowledged by it. The next start reads the disk.
 				return fmt.Errorf("%w: %w\nhint: is the disk full? the hub must be started again", ErrStorage, err)
