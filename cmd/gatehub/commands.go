@@ -144,13 +144,14 @@ var commands = []command{
 	{words: "gate add", args: "NAME", help: "make the identity of a new gate", prepare: func(f *flag.FlagSet) action {
 		out := f.String("out", "identity.json", "where to write it; the `file` holds the gate's private key")
 		site := f.String("site", "", "where it stands")
+		county := f.String("county", "", "the county it stands in, six `digits` of GB/T 2260")
 		url := f.String("hub-url", "", "where this gate finds the hub, where it is not the hub's own `URL`")
 		replace := f.Bool("replace", false, "give a known gate a new certificate; the old one ends")
 		return func(ctx context.Context, c call) error {
 			if err := vacant(*out, c.args[0], *replace); err != nil {
 				return err
 			}
-			b, err := c.hub.AddGate(ctx, hub.GateRequest{Gate: c.args[0], Site: *site, HubURL: *url, Replace: *replace, By: whoami()})
+			b, err := c.hub.AddGate(ctx, hub.GateRequest{Gate: c.args[0], Site: *site, County: *county, HubURL: *url, Replace: *replace, By: whoami()})
 			if errors.Is(err, hub.ErrConflict) && !*replace {
 				return fmt.Errorf("%w\nhint: -replace gives it a new certificate; the old one ends", err)
 			}

@@ -16,8 +16,10 @@ import (
 
 // gateRecord is one gate in the registry, under gate.ID.
 type gateRecord struct {
-	Site  string    `json:"site,omitempty"`
-	Added time.Time `json:"added"`
+	Site string `json:"site,omitempty"`
+	// County it stands in, six digits of GB/T 2260; "" where nobody said.
+	County string    `json:"county,omitempty"`
+	Added  time.Time `json:"added"`
 	// Certificate in force, DER: no other of this name is let in.
 	Certificate []byte `json:"certificate"`
 	// Former are the certificates before it: batches that they signed still verify.
@@ -40,6 +42,9 @@ func (h *Hub) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
 	}
 	if !validText(r.Site, 0, 128) {
 		return Bundle{}, invalid("site: want up to 128 bytes of text")
+	}
+	if r.County != "" && !countyPattern.MatchString(r.County) {
+		return Bundle{}, invalid("county %.80q: want six digits of GB/T 2260", r.County)
 	}
 	url := r.HubURL
 	if url == "" {
@@ -65,7 +70,7 @@ func (h *Hub) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, err
 	}
-	rec := gateRecord{Site: r.Site, Added: now, Certificate: der, By: r.By}
+	rec := gateRecord{Site: r.Site, County: r.County, Added: now, Certificate: der, By: r.By}
 	op := "gate-add"
 	_, err = create(ctx, h.store.registry, "gate."+r.Gate, rec)
 	if errors.Is(err, ErrConflict) && r.Replace {
@@ -78,6 +83,9 @@ func (h *Hub) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
 			g.Certificate, g.Revoked, g.By = der, false, r.By
 			if r.Site != "" {
 				g.Site = r.Site
+			}
+			if r.County != "" {
+				g.County = r.County
 			}
 			return nil
 		})
@@ -146,7 +154,7 @@ func (h *Hub) authenticate(ctx context.Context, cert *x509.Certificate) (string,
 func (h *Hub) Gates(ctx context.Context) ([]GateStatus, error) {
 	out := []GateStatus{}
 	err := list(ctx, h.store.registry, "gate.", func(id string, g gateRecord) error {
-		out = append(out, GateStatus{Gate: id, Site: g.Site, Added: g.Added, Revoked: g.Revoked})
+		out = append(out, GateStatus{Gate: id, Site: g.Site, County: g.County, Added: g.Added, Revoked: g.Revoked})
 		return nil
 	})
 	now := h.options.Now()

@@ -424,6 +424,10 @@ func TestRefusals(t *testing.T) {
 			_, err := h.Revoke(ctx, RevokeRequest{Status: &Ref{"jkm:3301/0", 1}, Declaration: d.ID, By: "x"})
 			return err
 		}},
+		"gate in no county": {ErrInvalid, func() error {
+			_, err := h.AddGate(ctx, GateRequest{Gate: "g", County: "33010", By: "x"})
+			return err
+		}},
 		"gate with a dot": {ErrInvalid, func() error { _, err := h.AddGate(ctx, GateRequest{Gate: "a.b", By: "x"}); return err }},
 		"gate at elsewhere": {ErrInvalid, func() error {
 			_, err := h.AddGate(ctx, GateRequest{Gate: "g", HubURL: "https://other.example", By: "x"})
@@ -1172,10 +1176,10 @@ func TestClientSpeaksTheSame(t *testing.T) {
 	if p, err := c.Publish(ctx); err != nil || len(p.Lists) != 1 {
 		t.Errorf("publish: %+v %v", p, err)
 	}
-	if _, err := c.AddGate(ctx, GateRequest{Gate: "north", HubURL: "https://localhost:9", By: "x"}); err != nil {
+	if _, err := c.AddGate(ctx, GateRequest{Gate: "north", County: "330106", HubURL: "https://localhost:9", By: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	if gates, err := c.Gates(ctx); err != nil || len(gates) != 1 {
+	if gates, err := c.Gates(ctx); err != nil || len(gates) != 1 || gates[0].County != "330106" {
 		t.Errorf("gates: %+v %v", gates, err)
 	}
 	if v, err := c.Verify(ctx, GateRef{Gate: "north"}); err != nil || !v.OK() {

@@ -179,6 +179,8 @@ type GateRequest struct {
 	Gate string `json:"gate"`
 	// Site is where it stands, as the operator's page shows it.
 	Site string `json:"site,omitempty"`
+	// County it stands in, six digits of GB/T 2260; may be empty.
+	County string `json:"county,omitempty"`
 	// HubURL is where this gate finds the hub; the hub's own when empty.
 	HubURL string `json:"hub_url,omitempty"`
 	// Replace gives a gate that is known a new certificate; the old one ends.
@@ -203,6 +205,7 @@ type Bundle struct {
 type GateStatus struct {
 	Gate    string    `json:"gate"`
 	Site    string    `json:"site,omitempty"`
+	County  string    `json:"county,omitempty"`
 	Added   time.Time `json:"added"`
 	Revoked bool      `json:"revoked,omitempty"`
 	// LastContact is when it was last heard of, zero if never.
