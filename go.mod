@@ -15,6 +15,7 @@ require (
 	github.com/prometheus/client_model v0.6.3
 	github.com/prometheus/common v0.72.0
 	github.com/sigstore/sigstore v1.10.6
+	github.com/smallstep/pkcs7 v0.2.3
 	github.com/theupdateframework/go-tuf/v2 v2.4.2
 	go.bug.st/serial v1.8.0
 	go.etcd.io/bbolt v1.5.0
