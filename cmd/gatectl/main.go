@@ -47,6 +47,7 @@ usage: gatectl [-socket FILE] COMMAND
   lists show              the lists held
   lists check             read them from the file again and compare with what was signed
   lists import PATH|-     bring lists in from a stick's folder, a bundle, or a serial line
+  enrol URL TOKEN         become the gate that ` + "`gatehub gate invite`" + ` named; -out names the identity file
   guard add NAME          a guard and a PIN, asked for; -file names the guards' file
   guard list              the guards' names
   version
@@ -83,6 +84,8 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		return checkLists(ctx, client, stdout)
 	case word(0) == "lists" && word(1) == "import":
 		return importLists(ctx, client, args[2:], stdin, stdout, stderr)
+	case word(0) == "enrol":
+		return enrolGate(ctx, args[1:], stdout, stderr)
 	case word(0) == "guard" && word(1) == "add":
 		return addGuard(args[2:], stdin, stdout, stderr)
 	case word(0) == "guard" && word(1) == "list":

@@ -171,6 +171,7 @@ var commands = []command{
 			return nil
 		}
 	}},
+	{words: "gate invite", args: "NAME", help: "make a token with which a device enrols as this gate, once", prepare: inviteGate},
 	{words: "gate revoke", args: "NAME", help: "end a gate's certificate", prepare: func(f *flag.FlagSet) action {
 		return func(ctx context.Context, c call) error {
 			return c.hub.RevokeGate(ctx, hub.GateRef{Gate: c.args[0], By: whoami()})
@@ -247,6 +248,38 @@ var commands = []command{
 	}},
 }
 
+// inviteGate prints a token to be typed, and draws it where a file is named.
+func inviteGate(f *flag.FlagSet) action {
+	var r hub.InviteRequest
+	f.StringVar(&r.Site, "site", "", "where it stands")
+	f.StringVar(&r.County, "county", "", "the county it stands in, six `digits` of GB/T 2260")
+	f.StringVar(&r.HubURL, "hub-url", "", "where this gate finds the hub, where it is not the hub's own `URL`")
+	valid := f.Duration("valid", time.Hour, "how long the token is good")
+	f.BoolVar(&r.Replace, "replace", false, "give a known gate a new identity; the old one ends when the token is used")
+	picture := f.String("png", "", "also draw the token as a QR code into this `file`")
+	return func(ctx context.Context, c call) error {
+		r.Gate, r.By, r.ValidSeconds = c.args[0], whoami(), int64(*valid/time.Second)
+		i, err := c.hub.InviteGate(ctx, r)
+		if errors.Is(err, hub.ErrConflict) && !r.Replace {
+			return fmt.Errorf("%w\nhint: -replace gives it a new identity; the old one ends when the token is used", err)
+		}
+		if err != nil {
+			return err
+		}
+		t := enrol.Token{URL: i.HubURL, Fingerprint: enrol.Fingerprint(i.HubCA, i.TUFRoot)}
+		if copy(t.Secret[:], i.Secret) != len(i.Secret) {
+			return fmt.Errorf("a secret of %d bytes", len(i.Secret))
+		}
+		if *picture != "" {
+			if err := draw(t.String(), *picture); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(c.stdout, "on the device, until %s:\n\n    gatectl enrol %s %s\n\n", i.Until.Local().Format(time.DateTime), t.URL, t.Code())
+		return nil
+	}
+}
+
 // revoke serves codes and permits alike: both are entries of a status list.
 func revoke(*flag.FlagSet) action {
 	return func(ctx context.Context, c call) error {
@@ -315,18 +348,26 @@ func show(c call) func(any, error) error {
 // giveOut prints a code, and draws it where a file is named. The hub does not keep it.
 func giveOut(c call, issued hub.Issued, picture string) error {
 	if picture != "" {
-		img, err := qr.Picture(issued.Code, 8)
-		if err != nil {
+		if err := draw(issued.Code, picture); err != nil {
 			return err
-		}
-		f, err := os.OpenFile(picture, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(png.Encode(f, img), f.Close()); err != nil {
-			return fmt.Errorf("%s: %w", picture, err)
 		}
 	}
 	fmt.Fprintf(c.stderr, "entry %s#%d\n", issued.Status.URI, issued.Status.Index)
 	return c.print(issued)
+}
+
+// draw writes a QR code into a file that only its owner may read.
+func draw(text, path string) error {
+	img, err := qr.Picture(text, 8)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(png.Encode(f, img), f.Close()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }

@@ -42,6 +42,7 @@ func (h *Hub) adminHandler() http.Handler {
 	op(h, mux, "enterprises", bare(h.Enterprises))
 	op(h, mux, "permit-issue", h.IssuePermit)
 	op(h, mux, "gate-add", h.AddGate)
+	op(h, mux, "gate-invite", h.InviteGate)
 	op(h, mux, "gate-revoke", act(h.RevokeGate))
 	op(h, mux, "gates", bare(h.Gates))
 	op(h, mux, "alarms", bare(h.Alarms))

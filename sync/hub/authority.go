@@ -223,15 +223,20 @@ func (c *ca) issue(t *x509.Certificate) (der []byte, key *ecdsa.PrivateKey, err 
 
 // gateCertificate makes the certificate of one gate.
 func (c *ca) gateCertificate(id string, now time.Time) (der []byte, key *ecdsa.PrivateKey, err error) {
-	der, key, err = c.issue(&x509.Certificate{
-		Subject:   pkix.Name{CommonName: id},
-		NotBefore: now.Add(-backdate), NotAfter: now.Add(gateLife),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	})
+	der, key, err = c.issue(gateTemplate(id, now))
 	if err != nil {
 		return nil, nil, fmt.Errorf("certificate of gate %s: %w", id, err)
 	}
 	return der, key, nil
+}
+
+// gateTemplate is what is the same in the certificates of all gates.
+func gateTemplate(id string, now time.Time) *x509.Certificate {
+	return &x509.Certificate{
+		Subject:   pkix.Name{CommonName: id},
+		NotBefore: now.Add(-backdate), NotAfter: now.Add(gateLife),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
 }
 
 // nearEnd reports whether the hub's certificate is to be made anew.

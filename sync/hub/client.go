@@ -174,6 +174,11 @@ func (c *Client) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
 	return call[GateRequest, Bundle](ctx, c, "gate-add", r)
 }
 
+// InviteGate makes a token for one gate; see [Hub.InviteGate].
+func (c *Client) InviteGate(ctx context.Context, r InviteRequest) (Invitation, error) {
+	return call[InviteRequest, Invitation](ctx, c, "gate-invite", r)
+}
+
 // RevokeGate ends a gate's certificate.
 func (c *Client) RevokeGate(ctx context.Context, r GateRef) error {
 	_, err := call[GateRef, None](ctx, c, "gate-revoke", r)

@@ -64,6 +64,7 @@ func (h *Hub) gateServer() *http.Server {
 	turns := &turns{from: map[string]int{}}
 	mux.Handle("GET /lists/", http.StripPrefix("/lists", h.listsHandler()))
 	mux.HandleFunc("GET /v1/time", h.handleTime)
+	h.enrolmentRoutes(mux)
 	mux.HandleFunc("POST /v1/passages", func(w http.ResponseWriter, r *http.Request) {
 		cert := shown(r)
 		if cert == nil {

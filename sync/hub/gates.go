@@ -37,25 +37,9 @@ func (h *Hub) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
 	if err := checkBy(r.By); err != nil {
 		return Bundle{}, err
 	}
-	if !gatePattern.MatchString(r.Gate) {
-		return Bundle{}, invalid("gate %.80q: want 1 to 64 of a-z, 0-9 and \"-\"", r.Gate)
-	}
-	if !validText(r.Site, 0, 128) {
-		return Bundle{}, invalid("site: want up to 128 bytes of text")
-	}
-	if r.County != "" && !countyPattern.MatchString(r.County) {
-		return Bundle{}, invalid("county %.80q: want six digits of GB/T 2260", r.County)
-	}
-	url := r.HubURL
-	if url == "" {
-		url = h.config.URL
-	}
-	host, err := checkURL(url)
+	url, err := h.checkGate(r.Gate, r.Site, r.County, r.HubURL)
 	if err != nil {
-		return Bundle{}, invalid("hub_url: %w", err)
-	}
-	if err := h.cert.Load().Leaf.VerifyHostname(host); err != nil {
-		return Bundle{}, invalid("hub_url: the hub's certificate is not for it: %w", err)
+		return Bundle{}, err
 	}
 	now := h.options.Now().UTC()
 	der, key, err := h.ca.gateCertificate(r.Gate, now)
