@@ -226,6 +226,8 @@ var commands = []command{
 			return show(c)(c.hub.Passages(ctx, hub.PassagesRequest{Gate: c.args[0], After: *after, Max: *n}))
 		}
 	}},
+	{words: "export", help: "write the clear parts of passages to a CSV or Parquet file; audited", prepare: exportPassages},
+	{words: "tail", help: "print passages as JSON lines while they come, until Ctrl-C", prepare: tail},
 	{words: "verify", args: "GATE", help: "replay a gate's history: chain, signatures, each record once", prepare: func(f *flag.FlagSet) action {
 		return func(ctx context.Context, c call) error {
 			v, err := c.hub.Verify(ctx, hub.GateRef{Gate: c.args[0], By: whoami()})

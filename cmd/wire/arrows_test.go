@@ -128,6 +128,7 @@ func TestOneOwner(t *testing.T) {
 		"github.com/makiuchi-d/gozxing":  {"scanner/qr"},
 		"github.com/nats-io/":            {"sync/hub"},
 		"github.com/theupdateframework/": {"sync/trust", "sync/hub/publisher"},
+		"github.com/parquet-go/":         {"sync/hub/table"},
 		"github.com/pelletier/go-toml":   {"cmd/wire"},
 		"github.com/prometheus/":         {"cmd/metrics"},
 		"github.com/chromedp/":           {}, // tests only

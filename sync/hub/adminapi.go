@@ -18,18 +18,22 @@ const (
 // adminServer answers on the unix socket. Whoever may open the socket is the
 // operator: its mode is 0600, in a folder of mode 0700.
 func (h *Hub) adminServer() *http.Server {
-	return &http.Server{
-		Handler:           h.adminHandler(),
+	ended := make(chan struct{})
+	s := &http.Server{
+		Handler:           h.adminHandler(ended),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      2 * time.Minute,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    8 << 10,
 	}
+	s.RegisterOnShutdown(func() { close(ended) })
+	return s
 }
 
-// adminHandler has one POST for each operation, with JSON in and out.
-func (h *Hub) adminHandler() http.Handler {
+// adminHandler has one POST for each operation, with JSON in and out. What goes
+// on by itself ends when ended is closed.
+func (h *Hub) adminHandler(ended <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	op(h, mux, "declare", h.Declare)
 	op(h, mux, "declaration", h.Declaration)
@@ -61,6 +65,8 @@ func (h *Hub) adminHandler() http.Handler {
 	op(h, mux, "lists", bare(h.Lists))
 	op(h, mux, "nodes", bare(h.Nodes))
 	op(h, mux, "passages", h.Passages)
+	mux.HandleFunc("POST /v1/export", h.serveExport)
+	mux.HandleFunc("POST /v1/tail", h.serveTail(ended))
 	op(h, mux, "verify", h.Verify)
 	op(h, mux, "unseal-counts", h.UnsealCounts)
 	return mux

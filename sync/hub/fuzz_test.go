@@ -39,7 +39,7 @@ func FuzzAdmin(f *testing.F) {
 	seed(16, PassagesRequest{Gate: "north", After: 1 << 63, Max: 1})
 	f.Add(1, []byte(`{"id":"*.>"}`))
 	f.Add(5, []byte(`{"status":{"uri":"jkm:3301/0","index":18446744073709551615},"colour":"red","by":"x"}`))
-	handler := h.adminHandler()
+	handler := h.adminHandler(nil)
 	f.Fuzz(func(t *testing.T, op int, body []byte) {
 		if op < 0 {
 			op = -(op + 1)
