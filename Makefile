@@ -95,7 +95,7 @@ bench-lists: ## figures of the status lists, some 20 minutes (BENCH_SHORT=1: som
 bench-passages: build ## figures of journal, upload and hub, some 15 minutes (BENCH_SHORT=1: one)
 	@GO="$(GO)" deploy/bench-passages
 
-powercut: ## cuts the power of the journal under QEMU (as root), see deploy/powercut/README.md
+powercut: ## cuts the power of journal and hub under QEMU (as root), see deploy/powercut/README.md
 	@GO="$(GO)" deploy/powercut/run
 
 faults: ## faults between gate and hub, and what happened: docs/faults.md (as root, for full disks)

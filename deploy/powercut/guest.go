@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"syscall"
@@ -11,8 +12,8 @@ import (
 const goodbye = "powercut: done"
 
 // guest is the machine's first process: it mounts the disk, works, and switches off.
-func guest() {
-	err := work()
+func guest(ctx context.Context) {
+	err := work(ctx)
 	if err == nil {
 		fmt.Println(goodbye)
 	} else {
@@ -24,7 +25,7 @@ func guest() {
 	}
 }
 
-func work() error {
+func work(ctx context.Context) error {
 	for _, m := range [][2]string{{"devtmpfs", "/dev"}, {"proc", "/proc"}} {
 		if err := syscall.Mount(m[0], m[1], m[0], 0, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", m[0], err)
@@ -52,6 +53,8 @@ func work() error {
 	switch part := os.Getenv("powercut_part"); part {
 	case "journal":
 		return workJournal(m)
+	case "hub":
+		return workHub(ctx, m)
 	default:
 		return fmt.Errorf("no part %q", part)
 	}

@@ -31,7 +31,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if os.Getpid() == 1 {
-		guest()
+		guest(ctx)
 		return
 	}
 	if err := host(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
@@ -45,6 +45,7 @@ func host(ctx context.Context, args []string, out, stderr io.Writer) (err error)
 	f.SetOutput(stderr)
 	kernel := f.String("kernel", "", "folder that Debian's kernel was unpacked to")
 	journals := f.Int("journal", 240, "cuts of the journal")
+	hubs := f.Int("hub", 60, "cuts of the hub's node")
 	seed := f.Uint64("seed", 1, "of the cuts")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -62,7 +63,7 @@ func host(ctx context.Context, args []string, out, stderr io.Writer) (err error)
 	for _, p := range []struct {
 		part
 		rounds int
-	}{{j, *journals}} {
+	}{{j, *journals}, {&hubPart{}, *hubs}} {
 		if p.rounds == 0 {
 			continue
 		}
@@ -120,7 +121,7 @@ func (b *bench) try(ctx context.Context, p part, rounds int) error {
 	if err != nil {
 		return err
 	}
-	liar, err := b.cuts(ctx, p, &platter{log: entries, image: slices.Clone(base), ignored: liesFor}, start, max(20, rounds/8))
+	liar, err := b.cuts(ctx, p, &platter{log: entries, image: slices.Clone(base), ignored: liesFor}, start, max(12, rounds/8))
 	if err != nil {
 		return err
 	}
