@@ -112,7 +112,7 @@ func TestFaults(t *testing.T) {
 
 // faultScene is a gate on its way to a hub, with trouble between.
 type faultScene struct {
-	*testing.T
+	testing.TB
 	site    *faultSite
 	id      *enrol.Identity
 	dir     string
@@ -129,9 +129,9 @@ type faultScene struct {
 	at func(hub.GateRef) (hub.Verification, error)
 }
 
-func newFaultScene(t *testing.T, site *faultSite, name string) *faultScene {
+func newFaultScene(t testing.TB, site *faultSite, name string) *faultScene {
 	t.Helper()
-	s := &faultScene{T: t, dir: t.TempDir()}
+	s := &faultScene{TB: t, dir: t.TempDir()}
 	s.at = func(r hub.GateRef) (hub.Verification, error) { return site.hub.Verify(t.Context(), r) }
 	s.equip(site, name, s.dir)
 	return s
@@ -140,7 +140,7 @@ func newFaultScene(t *testing.T, site *faultSite, name string) *faultScene {
 // equip enrols the scene's gate at a hub and gives it all that it has.
 func (s *faultScene) equip(site *faultSite, name, dir string) {
 	s.Helper()
-	s.site, s.id, s.up = site, site.gate(s.T, name), nil
+	s.site, s.id, s.up = site, site.gate(s.TB, name), nil
 	s.clock = gate.NewWallClock(time.Now, func() bool { return true }, slog.New(slog.DiscardHandler))
 	config, err := s.id.TLSConfig(s.clock)
 	s.must(err)
@@ -360,7 +360,7 @@ func faultRows() []faultRow {
 		{"answer lost after the hub stored the batch", "sent the batch again; the hub knew it", func(s *faultScene) {
 			m := s.middle()
 			m.play(func(w http.ResponseWriter, r *http.Request, body []byte) bool {
-				m.pass(s.T, r, body)
+				m.pass(s.TB, r, body)
 				panic(http.ErrAbortHandler)
 			})
 			s.write(40)
@@ -420,7 +420,7 @@ func faultRows() []faultRow {
 		{"answer cut in the middle", "sent the batch again; the hub knew it", func(s *faultScene) {
 			m := s.middle()
 			m.play(func(w http.ResponseWriter, r *http.Request, body []byte) bool {
-				_, answer := m.pass(s.T, r, body)
+				_, answer := m.pass(s.TB, r, body)
 				w.Header().Set("Content-Length", fmt.Sprint(len(answer)))
 				// The connection ends here, on purpose, whatever became of this.
 				_, _ = w.Write(answer[:len(answer)/2])
@@ -508,20 +508,20 @@ func faultRows() []faultRow {
 			s.drain()
 		}},
 		{"certificate of another authority", "said nothing to it", func(s *faultScene) {
-			other := newFaultAuthority(s.T)
-			s.stranger(other.certificate(s.T, time.Now().Add(time.Hour), "127.0.0.1"), func(err error) bool {
+			other := newFaultAuthority(s.TB)
+			s.stranger(other.certificate(s.TB, time.Now().Add(time.Hour), "127.0.0.1"), func(err error) bool {
 				var unknown x509.UnknownAuthorityError
 				return errors.As(err, &unknown)
 			})
 		}},
 		{"expired certificate of the right authority", "said nothing to it", func(s *faultScene) {
-			s.stranger(s.site.authority.certificate(s.T, time.Now().Add(-time.Hour), "127.0.0.1"), func(err error) bool {
+			s.stranger(s.site.authority.certificate(s.TB, time.Now().Add(-time.Hour), "127.0.0.1"), func(err error) bool {
 				var invalid x509.CertificateInvalidError
 				return errors.As(err, &invalid) && invalid.Reason == x509.Expired
 			})
 		}},
 		{"right authority, another server's name", "said nothing to it", func(s *faultScene) {
-			s.stranger(s.site.authority.certificate(s.T, time.Now().Add(time.Hour), "192.0.2.1"), func(err error) bool {
+			s.stranger(s.site.authority.certificate(s.TB, time.Now().Add(time.Hour), "192.0.2.1"), func(err error) bool {
 				var name x509.HostnameError
 				return errors.As(err, &name)
 			})
@@ -531,7 +531,7 @@ func faultRows() []faultRow {
 			m := s.middle()
 			m.play(func(w http.ResponseWriter, r *http.Request, body []byte) bool {
 				for range 2 {
-					if status, answer := m.pass(s.T, r, body); status != http.StatusOK {
+					if status, answer := m.pass(s.TB, r, body); status != http.StatusOK {
 						s.Errorf("replayed: %d %s", status, answer)
 					}
 				}
@@ -577,7 +577,7 @@ func poisoned(s *faultScene) {
 	var alone atomic.Int64
 	var cut atomic.Bool
 	m.play(func(w http.ResponseWriter, r *http.Request, body []byte) bool {
-		b := openBatch(s.T, r, body)
+		b := openBatch(s.TB, r, body)
 		switch {
 		case cut.Load():
 			w.WriteHeader(http.StatusInternalServerError)
@@ -627,7 +627,7 @@ func poisoned(s *faultScene) {
 // stranger is a row with a server that is not the gate's hub.
 func (s *faultScene) stranger(cert certificate, is func(error) bool) {
 	s.Helper()
-	m := newMiddle(s.T, s.site, s.id, cert)
+	m := newMiddle(s.TB, s.site, s.id, cert)
 	s.up.URL = m.URL
 	s.write(20)
 	if err := s.fails(upload.Running, "stranger"); !is(err) {
@@ -652,11 +652,11 @@ func wrongTime(s *faultScene) {
 	}
 	for _, years := range []int{20, -20} {
 		m.play(func(w http.ResponseWriter, r *http.Request, body []byte) bool {
-			status, answer := m.pass(s.T, r, body)
+			status, answer := m.pass(s.TB, r, body)
 			wrong := time.Now().UTC().AddDate(years, 0, 0)
 			w.Header().Set("Date", wrong.Format(http.TimeFormat))
 			w.WriteHeader(status)
-			if _, err := w.Write(changeTime(s.T, answer, wrong)); err != nil {
+			if _, err := w.Write(changeTime(s.TB, answer, wrong)); err != nil {
 				s.Error(err)
 			}
 			return true
@@ -710,14 +710,14 @@ func reordered(s *faultScene) {
 	if n := m.played.Load(); n != 3 {
 		s.Errorf("%d requests, want the kept one, one behind a gap, and all from the start", n)
 	}
-	if status, answer := m.pass(s.T, how, kept); status != http.StatusOK || !strings.Contains(string(answer), `"acknowledged":40`) {
+	if status, answer := m.pass(s.TB, how, kept); status != http.StatusOK || !strings.Contains(string(answer), `"acknowledged":40`) {
 		s.Errorf("the kept batch, too late: %d %s", status, answer)
 	}
 }
 
 // throughConnect: the only way out is a proxy that wants a name and a password.
 func throughConnect(s *faultScene) {
-	proxy := authProxy(s.T, "gate", "secret")
+	proxy := authProxy(s.TB, "gate", "secret")
 	// What http.ProxyFromEnvironment makes of HTTPS_PROXY, but not once a process.
 	var through atomic.Pointer[url.URL]
 	s.client.Transport.(*http.Transport).Proxy = func(*http.Request) (*url.URL, error) { return through.Load(), nil }
@@ -739,7 +739,7 @@ func throughConnect(s *faultScene) {
 func slowStrangers(s *faultScene) {
 	ended := make(chan error, 60)
 	for i := range cap(ended) {
-		c := s.site.dial(s.T, "127.0.0.2", i%2 == 0)
+		c := s.site.dial(s.TB, "127.0.0.2", i%2 == 0)
 		go func() { ended <- drip(c) }()
 	}
 	s.write(20)

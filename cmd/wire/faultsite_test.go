@@ -49,7 +49,7 @@ type faultSite struct {
 }
 
 // newFaultSite serves a hub in this process.
-func newFaultSite(t *testing.T, dir string) *faultSite {
+func newFaultSite(t testing.TB, dir string) *faultSite {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -70,7 +70,7 @@ func newFaultSite(t *testing.T, dir string) *faultSite {
 }
 
 // make makes the hub, with one green code on its list.
-func (f *faultSite) make(t *testing.T, dir string) {
+func (f *faultSite) make(t testing.TB, dir string) {
 	t.Helper()
 	ctx := t.Context()
 	must := func(err error) {
@@ -93,7 +93,7 @@ func (f *faultSite) make(t *testing.T, dir string) {
 	f.authority.key = readPEM(t, filepath.Join(dir, "ca", "ca.key"), x509.ParsePKCS8PrivateKey).(crypto.Signer)
 }
 
-func (f *faultSite) open(t *testing.T, dir string) {
+func (f *faultSite) open(t testing.TB, dir string) {
 	t.Helper()
 	var err error
 	if f.hub, err = hub.Open(t.Context(), dir, hub.Options{PublishDelay: -1}); err != nil {
@@ -101,7 +101,7 @@ func (f *faultSite) open(t *testing.T, dir string) {
 	}
 }
 
-func readPEM[T any](t *testing.T, path string, parse func([]byte) (T, error)) T {
+func readPEM[T any](t testing.TB, path string, parse func([]byte) (T, error)) T {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -119,7 +119,7 @@ func readPEM[T any](t *testing.T, path string, parse func([]byte) (T, error)) T 
 }
 
 // gate enrols one.
-func (f *faultSite) gate(t *testing.T, name string) *enrol.Identity {
+func (f *faultSite) gate(t testing.TB, name string) *enrol.Identity {
 	t.Helper()
 	b, err := f.hub.AddGate(t.Context(), hub.GateRequest{Gate: name, By: "test"})
 	if err != nil {
@@ -130,7 +130,7 @@ func (f *faultSite) gate(t *testing.T, name string) *enrol.Identity {
 }
 
 // dial connects to the hub from another address of this machine, with or without TLS.
-func (f *faultSite) dial(t *testing.T, from string, secure bool) net.Conn {
+func (f *faultSite) dial(t testing.TB, from string, secure bool) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	c, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(f.url, "https://"))
@@ -179,7 +179,7 @@ type faultAuthority struct {
 
 type certificate = tls.Certificate
 
-func newFaultAuthority(t *testing.T) faultAuthority {
+func newFaultAuthority(t testing.TB) faultAuthority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -199,7 +199,7 @@ func newFaultAuthority(t *testing.T) faultAuthority {
 }
 
 // certificate of a server at an address, to its end.
-func (a faultAuthority) certificate(t *testing.T, end time.Time, address string) certificate {
+func (a faultAuthority) certificate(t testing.TB, end time.Time, address string) certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -231,13 +231,13 @@ type middle struct {
 // middle puts one before the scene's hub.
 func (s *faultScene) middle() *middle {
 	s.Helper()
-	m := newMiddle(s.T, s.site, s.id, s.site.authority.certificate(s.T, time.Now().Add(time.Hour), "127.0.0.1"))
+	m := newMiddle(s.TB, s.site, s.id, s.site.authority.certificate(s.TB, time.Now().Add(time.Hour), "127.0.0.1"))
 	s.up.URL = m.URL
 	s.listsFrom(m.URL)
 	return m
 }
 
-func newMiddle(t *testing.T, site *faultSite, id *enrol.Identity, cert certificate) *middle {
+func newMiddle(t testing.TB, site *faultSite, id *enrol.Identity, cert certificate) *middle {
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AddCert(site.authority.cert)
@@ -297,7 +297,7 @@ func (m *middle) play(fault func(http.ResponseWriter, *http.Request, []byte) boo
 
 // pass hands a request to the hub and reads its answer. The request that it came
 // with may be over.
-func (m *middle) pass(t *testing.T, r *http.Request, body []byte) (status int, answer []byte) {
+func (m *middle) pass(t testing.TB, r *http.Request, body []byte) (status int, answer []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), r.Method, m.hub.Load().(string)+r.URL.Path, bytes.NewReader(body))
 	if err != nil {
@@ -318,7 +318,7 @@ func (m *middle) pass(t *testing.T, r *http.Request, body []byte) (status int, a
 }
 
 // openBatch reads the batch of a request.
-func openBatch(t *testing.T, r *http.Request, body []byte) *passage.Batch {
+func openBatch(t testing.TB, r *http.Request, body []byte) *passage.Batch {
 	t.Helper()
 	if r.Header.Get("Content-Encoding") == "zstd" {
 		d, err := zstd.NewReader(nil)
@@ -340,7 +340,7 @@ func openBatch(t *testing.T, r *http.Request, body []byte) *passage.Batch {
 }
 
 // changeTime puts another time into the hub's answer.
-func changeTime(t *testing.T, answer []byte, to time.Time) []byte {
+func changeTime(t testing.TB, answer []byte, to time.Time) []byte {
 	t.Helper()
 	var a map[string]any
 	if err := json.Unmarshal(answer, &a); err != nil {
@@ -364,6 +364,7 @@ type relay struct {
 	net.Listener
 	to     string // the hub's address
 	end    chan struct{}
+	letGo  func() // ends every connection that there is
 	conns  sync.WaitGroup
 	played atomic.Int64
 	busy   atomic.Int64 // connections that are neither over nor played with
@@ -387,9 +388,10 @@ func (s *faultScene) relay() *relay {
 			r.conns.Go(func() { r.lead(c) })
 		}
 	})
+	r.letGo = sync.OnceFunc(func() { close(r.end) })
 	s.Cleanup(func() {
 		s.must(l.Close())
-		close(r.end)
+		r.letGo()
 		r.conns.Wait()
 	})
 	s.up.URL = "https://" + l.Addr().String()
@@ -471,7 +473,7 @@ type passwordProxy struct {
 	led     atomic.Int64
 }
 
-func authProxy(t *testing.T, name, password string) *passwordProxy {
+func authProxy(t testing.TB, name, password string) *passwordProxy {
 	t.Helper()
 	p := &passwordProxy{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -537,7 +539,7 @@ func TestFaultsHub(t *testing.T) {
 
 // childHub is a hub in a process of its own.
 type childHub struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	url  string
 	kill func() error // and wait for its end
@@ -549,13 +551,13 @@ type childHub struct {
 func (s *faultScene) own(dir string) (*childHub, *middle) {
 	s.Helper()
 	site := &faultSite{url: "https://127.0.0.1:1"}
-	site.make(s.T, dir)
+	site.make(s.TB, dir)
 	s.equip(site, s.id.Gate, s.mkdir("own"))
 	s.must(site.hub.Close())
-	c := &childHub{t: s.T, dir: dir}
+	c := &childHub{t: s.TB, dir: dir}
 	s.at = func(r hub.GateRef) (hub.Verification, error) {
 		_ = c.kill() // that it was killed is what it then says
-		site.open(s.T, dir)
+		site.open(s.TB, dir)
 		v, err := site.hub.Verify(s.Context(), r)
 		return v, errors.Join(err, site.hub.Close())
 	}
@@ -606,7 +608,7 @@ func (c *childHub) start() {
 func hubKilled(s *faultScene) {
 	c, m := s.own(filepath.Join(s.dir, "hub"))
 	m.play(func(w http.ResponseWriter, r *http.Request, body []byte) bool {
-		if status, answer := m.pass(s.T, r, body); status != http.StatusOK {
+		if status, answer := m.pass(s.TB, r, body); status != http.StatusOK {
 			s.Errorf("%d %s", status, answer)
 		}
 		if err := c.kill(); err == nil {
