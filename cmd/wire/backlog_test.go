@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"greengate/store/journal"
+	"greengate/sync/upload"
 )
 
 // A decision is written while a batch hangs on the way, and so do lists come:
@@ -88,12 +89,7 @@ func drainOver(b *testing.B, mbit, records int) {
 	var sending sync.WaitGroup
 	sending.Go(func() {
 		defer over.Store(true)
-		for s.up.State().Acknowledged < uint64(records) {
-			if _, err := s.up.Once(b.Context()); err != nil {
-				b.Error(err)
-				return
-			}
-		}
+		s.until("the backlog drained", func(u upload.State) bool { return u.Acknowledged >= uint64(records) })
 		drained, sent = time.Since(begun), float64(l.up.Load())
 	})
 	beside := s.paced(over.Load, 1<<30)
@@ -149,6 +145,20 @@ type slowLink struct {
 	rate  float64 // bytes a second, each way
 	delay time.Duration
 	up    atomic.Int64 // bytes towards the hub
+
+	mu   sync.Mutex
+	free [2]time.Time // when it has sent all that it was given, up and down
+}
+
+// passes says when so many bytes more have left, of all connections together.
+func (l *slowLink) passes(way, n int) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := time.Now(); l.free[way].Before(now) {
+		l.free[way] = now
+	}
+	l.free[way] = l.free[way].Add(time.Duration(float64(n) / l.rate * 1e9))
+	return l.free[way]
 }
 
 func newSlowLink(tb testing.TB, to string, rate float64, delay time.Duration) *slowLink {
@@ -174,8 +184,8 @@ func newSlowLink(tb testing.TB, to string, rate float64, delay time.Duration) *s
 				tb.Error(err)
 				return
 			}
-			go l.carry(hub, gate, &l.up)
-			go l.carry(gate, hub, new(atomic.Int64))
+			go l.carry(0, hub, gate)
+			go l.carry(1, gate, hub)
 		}
 	}()
 	return l
@@ -188,35 +198,32 @@ type parcel struct {
 }
 
 // carry moves bytes one way until an end closes.
-func (l *slowLink) carry(to, from net.Conn, count *atomic.Int64) {
+func (l *slowLink) carry(way int, to, from net.Conn) {
 	defer to.Close()
 	// What is on the way, and a queue of as much again at the sender.
-	way := make(chan parcel, max(1, int(2*l.rate*l.delay.Seconds())/1460))
+	sent := make(chan parcel, max(1, int(2*l.rate*l.delay.Seconds())/1460))
 	go func() {
-		defer close(way)
-		var free time.Time // when the link has sent all that it was given
+		defer close(sent)
 		for {
 			b := make([]byte, 1460)
 			n, err := from.Read(b)
 			if n > 0 {
-				count.Add(int64(n))
-				if now := time.Now(); free.Before(now) {
-					free = now
+				if way == 0 {
+					l.up.Add(int64(n))
 				}
-				free = free.Add(time.Duration(float64(n) / l.rate * 1e9))
-				way <- parcel{b[:n], free.Add(l.delay)}
+				sent <- parcel{b[:n], l.passes(way, n).Add(l.delay)}
 			}
 			if err != nil {
 				return
 			}
 		}
 	}()
-	for p := range way {
+	for p := range sent {
 		<-time.After(time.Until(p.at))
 		if _, err := to.Write(p.bytes); err != nil {
 			_ = from.Close() // the other end is gone, and so is this one
 			_, _ = io.Copy(io.Discard, from)
-			for range way {
+			for range sent {
 			}
 			return
 		}

@@ -54,6 +54,10 @@ const (
 // failures between, before it is set aside: a hub in trouble eats no records.
 const maxRefusals = 3
 
+// maxFlights is how many batches are on their way at once while a backlog goes
+// out: the hub takes as many of one gate.
+const maxFlights = 2
+
 // maxAnswer is the most bytes of an answer that are read. A real one has about 100.
 const maxAnswer = 4096
 
@@ -125,7 +129,7 @@ func NewClient(config *tls.Config) *http.Client {
 			TLSHandshakeTimeout:   15 * time.Second,
 			ResponseHeaderTimeout: 30 * time.Second,
 			IdleConnTimeout:       90 * time.Second,
-			MaxIdleConnsPerHost:   1,
+			MaxIdleConnsPerHost:   maxFlights + 1, // and one for lists
 			Protocols:             protocols,
 		},
 		// A hub does not send its gates elsewhere.
@@ -150,6 +154,9 @@ func (u *Uploader) State() State {
 func (u *Uploader) Run(ctx context.Context) error {
 	for {
 		sent, err := u.Once(ctx)
+		if err == nil && sent == passage.MaxBatchRecords && !u.rewound {
+			err = u.stream(ctx)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -214,29 +221,7 @@ func (u *Uploader) pause(err error) time.Duration {
 // where one is due. It returns how many records the hub newly acknowledged;
 // with 0 and no error there was nothing to send.
 func (u *Uploader) Once(ctx context.Context) (sent int, err error) {
-	defer func() {
-		if ctx.Err() != nil && err != nil {
-			return // stopped, not failed
-		}
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		if err != nil {
-			u.state.Failures++
-			u.state.LastError, u.state.LastErrorAt = err.Error(), time.Now()
-			switch {
-			case errors.Is(err, ErrForbidden):
-				u.state.Stop = StopForbidden
-			case errors.Is(err, ErrGap):
-				u.state.Stop = StopGap
-			case errors.Is(err, ErrFork):
-				u.state.Stop = StopFork
-			case errors.Is(err, ErrRecord):
-				u.state.Stop = StopRecord
-			}
-			return
-		}
-		u.state.Failures, u.state.LastError = 0, ""
-	}()
+	defer func() { u.note(ctx, err) }()
 
 	u.mu.Lock()
 	forbidden := u.state.Stop == StopForbidden
@@ -262,6 +247,118 @@ func (u *Uploader) Once(ctx context.Context) (sent int, err error) {
 			return sent, err
 		}
 	}
+}
+
+// note writes the outcome of an exchange into the state.
+func (u *Uploader) note(ctx context.Context, err error) {
+	if ctx.Err() != nil && err != nil {
+		return // stopped, not failed
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err == nil {
+		u.state.Failures, u.state.LastError = 0, ""
+		return
+	}
+	u.state.Failures++
+	u.state.LastError, u.state.LastErrorAt = err.Error(), time.Now()
+	switch {
+	case errors.Is(err, ErrForbidden):
+		u.state.Stop = StopForbidden
+	case errors.Is(err, ErrGap):
+		u.state.Stop = StopGap
+	case errors.Is(err, ErrFork):
+		u.state.Stop = StopFork
+	case errors.Is(err, ErrRecord):
+		u.state.Stop = StopRecord
+	}
+}
+
+// flight is a batch on its way.
+type flight struct {
+	first, last uint64
+	done        chan struct{} // closed when what is below is set
+	code        int
+	answer      answer
+	err         error
+}
+
+// stream sends a backlog behind a batch that went well: full batches, two on
+// their way at once, so that the link does not idle while the hub's answer
+// travels. Whatever the order in which they arrive, the order at the hub is
+// safe: one that overtakes is a gap there, and refused. The stream ends at
+// whatever is not a plain success, and leaves that to Once, which begins behind
+// what is acknowledged then.
+func (u *Uploader) stream(ctx context.Context) (err error) {
+	defer func() { u.note(ctx, err) }()
+	var flights []*flight
+	flying, stop := context.WithCancel(ctx)
+	defer func() {
+		stop()
+		for _, f := range flights {
+			<-f.done
+		}
+	}()
+	next, more := u.Journal.Acknowledged(), true
+	for {
+		for more && len(flights) < maxFlights {
+			f := u.launch(flying, next)
+			if f == nil {
+				more = false
+				break
+			}
+			flights, next = append(flights, f), f.last
+		}
+		if len(flights) == 0 {
+			return nil
+		}
+		f := flights[0]
+		<-f.done
+		flights = flights[1:]
+		if f.err != nil {
+			return fmt.Errorf("batch %d-%d: %w", f.first, f.last, f.err)
+		}
+		if f.code != http.StatusOK || f.answer.Acknowledged < f.last {
+			return nil
+		}
+		u.succeeded()
+		if err := u.Journal.Acknowledge(f.last); err != nil {
+			return fmt.Errorf("acknowledge %d: %w", f.last, err)
+		}
+	}
+}
+
+// launch sends the full batch behind a sequence, and does not wait; nil where
+// there is none, or one that Once must look at.
+func (u *Uploader) launch(ctx context.Context, after uint64) *flight {
+	run, err := u.Journal.Read(after, passage.MaxBatchRecords)
+	if err != nil || run.Skip != nil || len(run.Entries) < passage.MaxBatchRecords || run.Entries[0].Seq != after+1 {
+		return nil
+	}
+	b, err := u.sign(run)
+	if err != nil {
+		return nil
+	}
+	body, err := b.Marshal()
+	if err != nil {
+		return nil
+	}
+	body, encoding, err := u.pack(body)
+	if err != nil {
+		return nil
+	}
+	f := &flight{first: b.First(), last: b.Last(), done: make(chan struct{})}
+	go func() {
+		defer close(f.done)
+		f.code, f.answer, f.err = u.exchange(ctx, http.MethodPost, "/v1/passages", body, encoding, after)
+	}()
+	return f
+}
+
+// sign makes a batch.
+func (u *Uploader) sign(run passage.Run) (*passage.Batch, error) {
+	b := &passage.Batch{Gate: u.Gate, Skip: run.Skip, Prev: run.Prev, Keys: run.Keys, Entries: run.Entries}
+	return b, b.Sign(u.Signer)
 }
 
 // read returns the next batch, signed; nil where there is nothing to send.
@@ -291,8 +388,8 @@ func (u *Uploader) read() (*passage.Batch, error) {
 	if first := run.Entries[0].Seq; first != next {
 		return nil, fmt.Errorf("hub has all to %d, journal goes on at %d: %w", after, first, ErrGap)
 	}
-	b := &passage.Batch{Gate: u.Gate, Skip: run.Skip, Prev: run.Prev, Keys: run.Keys, Entries: run.Entries}
-	if err := b.Sign(u.Signer); err != nil {
+	b, err := u.sign(run)
+	if err != nil {
 		return nil, err
 	}
 	return b, nil
@@ -316,7 +413,11 @@ func (u *Uploader) send(ctx context.Context, b *passage.Batch) (sent int, again 
 	if err != nil {
 		return 0, false, fmt.Errorf("batch %d-%d: %w", b.First(), b.Last(), err)
 	}
-	code, a, err := u.exchange(ctx, http.MethodPost, "/v1/passages", body)
+	body, encoding, err := u.pack(body)
+	if err != nil {
+		return 0, false, fmt.Errorf("batch %d-%d: %w", b.First(), b.Last(), err)
+	}
+	code, a, err := u.exchange(ctx, http.MethodPost, "/v1/passages", body, encoding, u.Journal.Acknowledged())
 	if err != nil {
 		return 0, false, fmt.Errorf("batch %d-%d: %w", b.First(), b.Last(), err)
 	}
@@ -404,7 +505,7 @@ func (u *Uploader) poison(e passage.Entry, code int, text string) (sent int, aga
 
 // pack compresses a batch, where the hub takes that and it is worth it.
 func (u *Uploader) pack(body []byte) (packed []byte, encoding string, err error) {
-	if u.plain || body == nil {
+	if u.plain {
 		return body, "", nil
 	}
 	if u.packer == nil {
@@ -421,7 +522,7 @@ func (u *Uploader) pack(body []byte) (packed []byte, encoding string, err error)
 
 // contact tells the hub that the gate lives, and asks for the time.
 func (u *Uploader) contact(ctx context.Context) error {
-	code, a, err := u.exchange(ctx, http.MethodGet, "/v1/time", nil)
+	code, a, err := u.exchange(ctx, http.MethodGet, "/v1/time", nil, "", u.Journal.Acknowledged())
 	if err != nil {
 		return fmt.Errorf("contact: %w", err)
 	}
@@ -449,18 +550,16 @@ func (e *retryAfterError) Error() string {
 	return fmt.Sprintf("hub is busy (status %d), asks for %s", e.status, e.wait)
 }
 
-// exchange makes one request and reads its answer, all within the timeout.
-func (u *Uploader) exchange(ctx context.Context, method, path string, body []byte) (int, answer, error) {
+// exchange makes one request and reads its answer, all within the timeout. What
+// is behind the sequence is told as the backlog. It changes nothing of the
+// uploader: two may run at once.
+func (u *Uploader) exchange(ctx context.Context, method, path string, body []byte, encoding string, behind uint64) (int, answer, error) {
 	timeout := u.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	body, encoding, err := u.pack(body)
-	if err != nil {
-		return 0, answer{}, err
-	}
 	req, err := http.NewRequestWithContext(ctx, method, u.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, answer{}, err
@@ -472,8 +571,8 @@ func (u *Uploader) exchange(ctx context.Context, method, path string, body []byt
 		req.Header.Set("Content-Type", "application/vnd.greengate.passages+cbor")
 	}
 	backlog := uint64(0)
-	if last, acked := u.Journal.Last(), u.Journal.Acknowledged(); last > acked {
-		backlog = last - acked
+	if last := u.Journal.Last(); last > behind {
+		backlog = last - behind
 	}
 	req.Header.Set("Greengate-Gate", u.Gate)
 	req.Header.Set("Greengate-Backlog", strconv.FormatUint(backlog, 10))

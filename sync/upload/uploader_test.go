@@ -157,6 +157,9 @@ type hub struct {
 	graves   []uint64
 	backlogs []string
 	said     []string // the gate's condition
+	// arrive sees a batch before anything else does, beside others.
+	arrive func(n int)
+	passed atomic.Int64 // batches that arrived
 	// fault may answer in the hub's place, before or instead of storing.
 	fault func(n int, w http.ResponseWriter, r *http.Request) bool
 	// after stores, and then may spoil the answer.
@@ -164,6 +167,9 @@ type hub struct {
 }
 
 func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if n := h.passed.Add(1); h.arrive != nil {
+		h.arrive(int(n))
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.requests++
@@ -309,6 +315,111 @@ func TestBatches(t *testing.T) {
 	}
 	if len(l.times) == 0 || time.Since(l.times[0]).Abs() > time.Minute {
 		t.Errorf("hub's time %v", l.times)
+	}
+}
+
+// flow sends as Run does, without its pauses, and returns how many exchanges failed.
+func (l *link) flow(t *testing.T) (failed int) {
+	t.Helper()
+	for range 1000 {
+		sent, err := l.Once(t.Context())
+		if err == nil && sent == passage.MaxBatchRecords {
+			err = l.stream(t.Context())
+		}
+		if err != nil {
+			failed++
+		} else if sent == 0 {
+			return failed
+		}
+	}
+	t.Fatalf("no end: %+v", l.State())
+	return failed
+}
+
+// A backlog goes out with two batches on their way at once, and each record is
+// acknowledged in order.
+func TestStream(t *testing.T) {
+	l := newLink(t, 3003)
+	l.Timeout = time.Minute
+	third := make(chan struct{})
+	l.hub.arrive = func(n int) {
+		switch n {
+		case 2:
+			<-third // it comes while this one has no answer
+		case 3:
+			close(third)
+		}
+	}
+	if failed := l.flow(t); failed != 0 {
+		t.Errorf("%d failures: %+v", failed, l.State())
+	}
+	l.drain(t, 0)
+	if !slices.IsSorted(l.journal.acks) || l.journal.acks[0] != 500 {
+		t.Errorf("acknowledged %v", l.journal.acks)
+	}
+	if l.hub.backlogs[0] != "3003" || !slices.Contains(l.hub.backlogs, "2503") || !slices.Contains(l.hub.backlogs, "2003") {
+		t.Errorf("backlogs told %v, want what waits behind each batch before it", l.hub.backlogs)
+	}
+}
+
+// A batch that overtakes the one before it is a gap at the hub, and is sent
+// again in its turn. That stops nothing.
+func TestStreamOvertaken(t *testing.T) {
+	l := newLink(t, 3003)
+	l.Timeout = time.Minute
+	answered := make(chan struct{})
+	l.hub.arrive = func(n int) {
+		if n == 2 {
+			<-answered
+		}
+	}
+	gaps := 0
+	l.hub.fault = func(_ int, _ http.ResponseWriter, _ *http.Request) bool {
+		if l.hub.passed.Load() == 3 && gaps == 0 {
+			gaps++
+			time.AfterFunc(0, func() {
+				l.hub.mu.Lock() // once the third has its answer
+				defer l.hub.mu.Unlock()
+				close(answered)
+			})
+		}
+		return false
+	}
+	if failed := l.flow(t); failed != 0 {
+		t.Errorf("%d failures: %+v", failed, l.State())
+	}
+	l.drain(t, 0)
+	if gaps != 1 {
+		t.Error("nothing was overtaken")
+	}
+}
+
+// Whatever befalls two batches on their way, each record arrives once.
+func TestStreamThroughFaults(t *testing.T) {
+	l := newLink(t, 6_001)
+	l.hub.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		switch n % 7 {
+		case 2:
+			w.WriteHeader(500)
+			return true
+		case 4:
+			w.WriteHeader(413)
+			return true
+		case 5:
+			w.WriteHeader(429)
+			return true
+		}
+		return false
+	}
+	l.hub.after = func(n int, w http.ResponseWriter) bool { return n%7 == 6 && cut2(w) }
+	failed := l.flow(t)
+	if failed == 0 {
+		t.Error("nothing failed")
+	}
+	l.hub.fault, l.hub.after = nil, nil
+	l.drain(t, 0)
+	if s := l.State(); s.Aside != 0 {
+		t.Errorf("%d records set aside by a hub that was in trouble", s.Aside)
 	}
 }
 
