@@ -221,7 +221,7 @@ func (r *rig) untilState(s gate.State) gate.View {
 // eventually polls what no event tells of.
 func (r *rig) eventually(what string, is func() error) {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -9,6 +9,10 @@
 // by (gate, sequence), so a batch whose answer was lost is simply sent again:
 // the hub knows what it has.
 //
+// Where full batches wait, [Uploader.Run] has two on their way at once, read,
+// signed and compressed while the one before travels. They are acknowledged in
+// their order; one that overtakes is a gap at the hub and is sent again.
+//
 // # What the hub may answer
 //
 //	200 {"acknowledged": N, "time": T}   all to N is on disk
