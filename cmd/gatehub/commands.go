@@ -226,6 +226,20 @@ var commands = []command{
 			return show(c)(c.hub.Passages(ctx, hub.PassagesRequest{Gate: c.args[0], After: *after, Max: *n}))
 		}
 	}},
+	{words: "breaks", help: "show what gates sent and the hub did not take: forks, foreign signatures; -gate for one", prepare: func(f *flag.FlagSet) action {
+		id := f.String("gate", "", "only this `gate`'s")
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Breaks(ctx, hub.GateRef{Gate: *id})) }
+	}},
+	{words: "retention show", help: "show how long each field of a passage is kept", prepare: func(*flag.FlagSet) action {
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Retention(ctx)) }
+	}},
+	{words: "retention set", help: "set how long sealed and clear parts are kept, in days; audited", prepare: func(f *flag.FlagSet) action {
+		sealed := f.Int("sealed", 30, "`days` after which the keys of sealed parts are erased")
+		clear := f.Int("clear", 730, "`days` after which clear parts are purged")
+		return func(ctx context.Context, c call) error {
+			return c.hub.SetRetention(ctx, hub.RetentionRequest{Retention: hub.Retention{SealedDays: *sealed, ClearDays: *clear}, By: whoami()})
+		}
+	}},
 	{words: "export", help: "write the clear parts of passages to a CSV or Parquet file; audited", prepare: exportPassages},
 	{words: "tail", help: "print passages as JSON lines while they come, until Ctrl-C", prepare: tail},
 	{words: "verify", args: "GATE", help: "replay a gate's history: chain, signatures, each record once", prepare: func(f *flag.FlagSet) action {

@@ -244,6 +244,22 @@ func (c *Client) Lists(ctx context.Context) ([]ListStatus, error) {
 	return call[None, []ListStatus](ctx, c, "lists", None{})
 }
 
+// Breaks lists what was kept of what a gate, or any, sent and the hub did not take.
+func (c *Client) Breaks(ctx context.Context, r GateRef) ([]Break, error) {
+	return call[GateRef, []Break](ctx, c, "breaks", r)
+}
+
+// Retention returns how long each field of a passage is kept.
+func (c *Client) Retention(ctx context.Context) (Retention, error) {
+	return call[None, Retention](ctx, c, "retention", None{})
+}
+
+// SetRetention sets it.
+func (c *Client) SetRetention(ctx context.Context, r RetentionRequest) error {
+	_, err := call[RetentionRequest, None](ctx, c, "retention-set", r)
+	return err
+}
+
 // Nodes lists the nodes that hold the passages.
 func (c *Client) Nodes(ctx context.Context) ([]NodeStatus, error) {
 	return call[None, []NodeStatus](ctx, c, "nodes", None{})

@@ -233,11 +233,6 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 		answer(w, http.StatusConflict, errorAnswer{Error: "fork"})
 	case errors.Is(err, errForeign):
 		h.log.Warn("batch refused", "gate", id, "err", err)
-		if errors.Is(err, passage.ErrSignature) {
-			if err := h.raise(r.Context(), id, AlarmSignature, "a batch that its key did not sign was refused"); err != nil {
-				h.log.Error("alarm not kept", "gate", id, "err", err)
-			}
-		}
 		answer(w, http.StatusForbidden, errorAnswer{Error: "not this gate's batch"})
 	case errors.Is(err, passage.ErrTooLarge):
 		answer(w, http.StatusRequestEntityTooLarge, errorAnswer{Error: "too large"})

@@ -358,6 +358,7 @@ func (h *Hub) Serve(ctx context.Context, gates, operator, admin net.Listener) er
 		serve("admin", admin, h.adminServer())
 	}
 	group.Go(func() error { h.publishLoop(ctx); return nil })
+	group.Go(func() error { h.sweepLoop(ctx); return nil })
 	group.Go(func() error {
 		again := time.NewTicker(renewEvery)
 		defer again.Stop()

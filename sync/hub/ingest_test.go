@@ -312,3 +312,126 @@ func TestKeysAreErasedByTheDay(t *testing.T) {
 		t.Errorf("erased again: %d, %v", n, err)
 	}
 }
+
+// Two years later the clear parts go, but for each gate's last batch; what is
+// left verifies from where it was cut, a gate that sends old records again is
+// not taken for a clone, and the next batch goes on.
+func TestRetention(t *testing.T) {
+	now := time.Now()
+	o := quiet()
+	o.Now = func() time.Time { return now }
+	h, _ := newHub(t, o)
+	ctx := t.Context()
+	g, still := addGate(t, h, "north"), addGate(t, h, "south")
+	rec, err := h.gate(ctx, "north")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec2, err := h.gate(ctx, "south")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.pass(t, 50, gate.Valid)
+	still.pass(t, 10, gate.Valid)
+	for first := uint64(1); first <= 41; first += 10 {
+		if _, _, err := h.ingest(ctx, "north", rec, g.batch(t, first, first+9)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := h.ingest(ctx, "south", rec2, still.batch(t, 1, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := h.Sweep(ctx); err != nil || s != (Swept{}) {
+		t.Fatalf("swept at once: %+v, %v", s, err)
+	}
+	for _, r := range []Retention{{0, 10}, {10, 9}, {366, 400}, {30, 4000}} {
+		if err := h.SetRetention(ctx, RetentionRequest{Retention: r, By: "op"}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%+v: %v, want ErrInvalid", r, err)
+		}
+	}
+	if err := h.SetRetention(ctx, RetentionRequest{Retention: Retention{SealedDays: 10, ClearDays: 400}, By: "op"}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.AddDate(0, 0, 11)
+	if s, err := h.Sweep(ctx); err != nil || s.Keys != 2 || s.Batches != 0 {
+		t.Errorf("after 11 days: %+v, %v; want the keys of 2 segments", s, err)
+	}
+	now = now.AddDate(0, 0, 400)
+	if s, err := h.Sweep(ctx); err != nil || s.Batches != 4 {
+		t.Errorf("after 411 days: %+v, %v; want 4 batches", s, err)
+	}
+	v, err := h.Verify(ctx, GateRef{Gate: "north"})
+	if err != nil || !v.OK() || v.Records != 10 || v.Purged != 40 || v.Last != 50 {
+		t.Errorf("%+v, %v; want 10 records behind 40 that were purged", v, err)
+	}
+	if v, err := h.Verify(ctx, GateRef{Gate: "south"}); err != nil || !v.OK() || v.Records != 10 {
+		t.Errorf("a gate's only batch: %+v, %v", v, err)
+	}
+	if n, _, err := h.ingest(ctx, "north", rec, g.batch(t, 11, 20)); err != nil || n != 50 {
+		t.Errorf("old records again: %d, %v", n, err)
+	}
+	g.pass(t, 5, gate.Valid)
+	if n, _, err := h.ingest(ctx, "north", rec, g.batch(t, 51, 55)); err != nil || n != 55 {
+		t.Errorf("new records: %d, %v", n, err)
+	}
+	if v, err := h.Verify(ctx, GateRef{Gate: "north"}); err != nil || !v.OK() || v.Records != 15 || v.Last != 55 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// What contradicts a gate's history is kept as evidence, once, and without keys.
+func TestBreaksAreKept(t *testing.T) {
+	h, dir := newHub(t, quiet())
+	ctx := t.Context()
+	g, other := addGate(t, h, "north"), addGate(t, h, "south")
+	rec, err := h.gate(ctx, "north")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.pass(t, 10, gate.Valid)
+	if _, _, err := h.ingest(ctx, "north", rec, g.batch(t, 1, 10)); err != nil {
+		t.Fatal(err)
+	}
+	clone := *g
+	clone.all, clone.keys, clone.seq, clone.chain = nil, nil, 0, passage.Genesis("north")
+	clone.pass(t, 12, gate.Expired)
+	for range 3 {
+		if _, _, err := h.ingest(ctx, "north", rec, clone.batch(t, 1, 12)); !errors.Is(err, errFork) {
+			t.Fatalf("a clone: %v, want a fork", err)
+		}
+	}
+	forged := g.unsigned(1, 10)
+	if err := forged.Sign(other.key); err != nil {
+		t.Fatal(err)
+	}
+	data, err := forged.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.ingest(ctx, "north", rec, data); !errors.Is(err, errForeign) {
+		t.Fatalf("signed by another: %v, want errForeign", err)
+	}
+	breaks, err := h.Breaks(ctx, GateRef{})
+	if err != nil || len(breaks) != 2 || breaks[0].Why != breakFork || breaks[0].First != 1 || breaks[0].Last != 12 || breaks[1].Why != breakForeign || breaks[1].Gate != "north" {
+		t.Errorf("kept: %+v, %v; want the fork once and the foreign one", breaks, err)
+	}
+	if of, err := h.Breaks(ctx, GateRef{Gate: "south"}); err != nil || len(of) != 0 {
+		t.Errorf("of another gate: %+v, %v", of, err)
+	}
+	if onDisk(t, dir, clone.keys[0].Sealed) {
+		t.Error("the key of what was not taken is on the disk")
+	}
+	verifyGate(t, h, "north", 10)
+	// It is bounded: each gate has so many.
+	for i := range uint64(maxBreaks + 3) {
+		more := *g
+		more.all, more.keys, more.seq, more.chain = nil, nil, 0, passage.Genesis("north")
+		more.pass(t, int(i)+1, gate.Expired)
+		if _, _, err := h.ingest(ctx, "north", rec, more.batch(t, 1, more.seq)); !errors.Is(err, errFork) {
+			t.Fatal(err)
+		}
+	}
+	if breaks, err := h.Breaks(ctx, GateRef{Gate: "north"}); err != nil || len(breaks) != maxBreaks {
+		t.Errorf("%d kept, %v; want %d", len(breaks), err, maxBreaks)
+	}
+}

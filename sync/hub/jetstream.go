@@ -47,6 +47,7 @@ type storage struct {
 	js       jetstream.JetStream
 	passages jetstream.Stream
 	keys     jetstream.Stream
+	breaks   jetstream.Stream
 	codes    jetstream.KeyValue
 	codesLog jetstream.Stream
 	registry jetstream.KeyValue
@@ -149,6 +150,12 @@ func (s *storage) open(ctx context.Context, replicas int) (err error) {
 		Compression: jetstream.NoCompression,
 	}); err != nil {
 		return fmt.Errorf("stream %s: %w", keysStream, err)
+	}
+	if s.breaks, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: breaksStream, Subjects: []string{breaksPrefix + "*.*"}, Storage: jetstream.FileStorage, Replicas: replicas,
+		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, MaxBytes: breaksBytes, MaxMsgSize: maxMessage,
+	}); err != nil {
+		return fmt.Errorf("stream %s: %w", breaksStream, err)
 	}
 	if _, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: auditStream, Subjects: []string{auditSubject}, Storage: jetstream.FileStorage, Replicas: replicas,

@@ -93,7 +93,7 @@ func (h *Hub) ingest(ctx context.Context, id string, rec gateRecord, body []byte
 // key without its records is destroyed with its day.
 func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Batch) (uint64, error) {
 	if b.Gate != id {
-		return 0, fmt.Errorf("%w: it says %q", errForeign, b.Gate)
+		return 0, errors.Join(fmt.Errorf("%w: it says %q", errForeign, b.Gate), h.refuse(ctx, id, breakForeign, "a batch in the name of another gate", b))
 	}
 	key, err := publicKey(rec.Certificate)
 	if err != nil {
@@ -103,7 +103,7 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 		if errors.Is(err, passage.ErrSignature) && verifyFormer(b, rec.Former) == nil {
 			// Signed before the gate's certificate was replaced.
 		} else {
-			return 0, fmt.Errorf("%w: %w", errForeign, err)
+			return 0, errors.Join(fmt.Errorf("%w: %w", errForeign, err), h.refuse(ctx, id, breakForeign, "a batch with a signature that is not this gate's", b))
 		}
 	}
 	body, err := b.MarshalStored()
@@ -113,7 +113,10 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 	g := h.fleet.gate(id)
 	g.ingest.Lock()
 	defer g.ingest.Unlock()
-	for range maxTries {
+	for try := range maxTries {
+		if err := giveWay(ctx, try); err != nil {
+			return 0, err
+		}
 		// What the server shows now may be what it failed to flush.
 		if h.store.down.Load() {
 			return 0, ErrStorage
@@ -128,15 +131,19 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 			// The gate owns up to what it no longer has, and signed that.
 		case b.First() > at.last+1:
 			return at.last, &gapError{at.last + 1}
-		case b.First() == at.last+1 && b.Prev != at.chain && b.Skip == nil:
-			return at.last, h.fork(ctx, id, b)
+		case b.First() == at.last+1 && b.Prev != at.chain && b.Skip != nil:
+			// It lost what is here already, and with it the head of its chain. It goes
+			// on from where it signed; that is taken, and shown.
+			skips = true
+		case b.First() == at.last+1 && b.Prev != at.chain:
+			return at.last, h.fork(ctx, id, breakFork, b)
 		case b.First() <= at.last:
 			same, err := h.agrees(ctx, id, at, b)
 			if err != nil {
 				return 0, err
 			}
 			if !same {
-				return at.last, h.fork(ctx, id, b)
+				return at.last, h.fork(ctx, id, breakFork, b)
 			}
 			if b.Last() <= at.last {
 				return at.last, nil // it is all there: the answer was lost
@@ -205,8 +212,13 @@ func (h *Hub) agrees(ctx context.Context, id string, at head, b *passage.Batch) 
 		return mine == at.chain, nil
 	}
 	s, err := h.holding(ctx, id, at, seq)
-	if err != nil || s == nil {
+	if err != nil {
 		return false, err
+	}
+	if s == nil {
+		// What is past its retention cannot be compared any more.
+		cut, err := h.checkpoint(ctx, id)
+		return seq <= cut.Last, err
 	}
 	return s.batch.Entries[seq-s.batch.First()].Chain == mine, nil
 }
@@ -246,6 +258,9 @@ func (h *Hub) holding(ctx context.Context, id string, at head, seq uint64) (*sto
 // skipped raises an alarm: records are lost, and the gate says so itself.
 func (h *Hub) skipped(ctx context.Context, id string, s passage.Skip) error {
 	what := fmt.Sprintf("records %d-%d are lost: %s at the gate", s.First, s.Last, s.Why)
+	if s.First > s.Last {
+		what = fmt.Sprintf("the chain begins anew behind record %d: %s at the gate", s.Last, s.Why)
+	}
 	h.log.Error("records lost at a gate", "gate", id, "first", s.First, "last", s.Last, "why", string(s.Why))
 	if err := h.raise(ctx, id, AlarmLost, what); err != nil {
 		return err
@@ -253,13 +268,12 @@ func (h *Hub) skipped(ctx context.Context, id string, s passage.Skip) error {
 	return h.audit(ctx, "gate "+id, "records-"+string(s.Why), fmt.Sprintf("%s %d-%d", id, s.First, s.Last))
 }
 
-// fork keeps an alarm and refuses.
-func (h *Hub) fork(ctx context.Context, id string, b *passage.Batch) error {
+// fork keeps the batch and an alarm, and refuses.
+func (h *Hub) fork(ctx context.Context, id, why string, b *passage.Batch) error {
 	what := fmt.Sprintf("two histories: records %d-%d contradict what is stored", b.First(), b.Last())
-	if err := h.raise(ctx, id, AlarmFork, what); err != nil {
+	if err := h.refuse(ctx, id, why, what, b); err != nil {
 		return err
 	}
-	h.log.Error("two histories of one gate", "gate", id, "first", b.First(), "last", b.Last())
 	return errFork
 }
 
@@ -372,8 +386,12 @@ func (h *Hub) Verify(ctx context.Context, r GateRef) (Verification, error) {
 		return Verification{}, err
 	}
 	certs := append([][]byte{rec.Certificate}, rec.Former...)
-	v := Verification{Gate: r.Gate, Chain: true, Signatures: true}
-	chain := passage.Genesis(r.Gate)
+	cut, err := h.checkpoint(ctx, r.Gate)
+	if err != nil {
+		return Verification{}, err
+	}
+	v := Verification{Gate: r.Gate, Chain: true, Signatures: true, Purged: cut.Last, Last: cut.Last}
+	chain := cut.Chain
 	for s, err := range h.messages(ctx, r.Gate) {
 		if err != nil {
 			return Verification{}, err
@@ -390,7 +408,7 @@ func (h *Hub) Verify(ctx context.Context, r GateRef) (Verification, error) {
 			switch skip := s.batch.Skip; {
 			case e.Seq <= v.Last:
 				v.Duplicates++
-			case e.Seq > v.Last+1 && skip != nil && skip.First <= v.Last+1 && skip.Last+1 == e.Seq:
+			case skip != nil && skip.First <= v.Last+1 && skip.Last+1 == e.Seq:
 				// The gate owned up to it; its chain goes on from what it says.
 				v.Lost += e.Seq - v.Last - 1
 				chain = s.batch.Prev

@@ -319,6 +319,9 @@ func (s *shared) leads() (uint64, error) {
 	return s.epoch, nil
 }
 
+// leading reports whether this hub publishes.
+func (s *shared) leading() bool { _, err := s.leads(); return err == nil }
+
 // close gives the lease back, so that another hub need not wait for its end.
 func (s *shared) close(ctx context.Context) {
 	s.asking.Lock()

@@ -46,7 +46,7 @@ func (h *Hub) keepKeys(ctx context.Context, id string, b *passage.Batch) error {
 				return err
 			}
 			if err == nil && (!bytes.Equal(held.Encapsulated, k.Encapsulated) || !bytes.Equal(held.Sealed, k.Sealed)) {
-				return h.fork(ctx, id, b)
+				return h.fork(ctx, id, breakKey, b)
 			}
 			continue
 		}

@@ -359,6 +359,9 @@ type Verification struct {
 	Tombstones uint64 `json:"tombstones"`
 	// Lost records are those that the gate says it no longer has, and signed that.
 	Lost uint64 `json:"lost"`
+	// Purged is the last sequence that is past the retention of clear parts: what
+	// is behind it follows the head that was kept of it.
+	Purged uint64 `json:"purged"`
 	// Dropped is what gap records count that never got a sequence.
 	Dropped uint64 `json:"dropped"`
 	// Chain and Signatures: each batch verifies, from the first record on.
@@ -371,7 +374,7 @@ type Verification struct {
 // OK reports whether every record that the gate has not owned up to have lost
 // is there exactly once, chained and signed.
 func (v Verification) OK() bool {
-	return v.Chain && v.Signatures && v.Duplicates == 0 && v.Gaps == 0 && v.Records+v.Lost == v.Last
+	return v.Chain && v.Signatures && v.Duplicates == 0 && v.Gaps == 0 && v.Records+v.Lost+v.Purged == v.Last
 }
 
 // UnsealedCounts is what the sealed parts of a gate's decisions say, counted.
