@@ -336,6 +336,13 @@ func (f *fleet) all(now time.Time) []GateStatus {
 	return out
 }
 
+// stored returns the last sequence of a gate that was read.
+func (f *fleet) stored(id string) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.get(id).last
+}
+
 // latest returns the newest passages, the newest first.
 func (f *fleet) latest() []Passage {
 	f.mu.Lock()

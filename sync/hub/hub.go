@@ -97,6 +97,7 @@ type Hub struct {
 	fleet       *fleet
 	follow      *follow
 	ingested    ingestCounts
+	days        days
 	self        string        // names this hub to the others while it runs
 	changed     chan struct{} // something waits to be published
 	publish     sync.Mutex    // one publish at a time

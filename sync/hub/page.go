@@ -11,15 +11,13 @@ import (
 	"html/template"
 	"net"
 	"net/http"
-	"slices"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
-
-	"greengate/gate"
 )
 
-//go:embed page/*.html page/style.css
+//go:embed page/*.html page/style.css page/live.js
 var pageFiles embed.FS
 
 const (
@@ -70,27 +68,48 @@ func (s *sessions) remove(cookie string) {
 
 // operatorServer serves the operator's page.
 func (h *Hub) operatorServer() *http.Server {
-	return &http.Server{
-		Handler:           h.operatorHandler(),
+	handler, stop := h.operatorPages()
+	s := &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
+	// A stream of events never ends by itself.
+	s.RegisterOnShutdown(stop)
+	return s
 }
 
-func (h *Hub) operatorHandler() http.Handler {
-	pages := template.Must(template.New("").Funcs(template.FuncMap{"count": groupDigits}).ParseFS(pageFiles, "page/*.html"))
+// navigation are the pages beside the fleet's, each with its key in pageWords.
+var navigation []navLink
+
+type navLink struct{ Path, Text string }
+
+// pagesIn are the templates in one language.
+func pagesIn(l language) *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{"count": groupDigits, "t": l.text, "w": l.word}).ParseFS(pageFiles, "page/*.html"))
+}
+
+func (h *Hub) operatorHandler() http.Handler { handler, _ := h.operatorPages(); return handler }
+
+// operatorPages returns the pages, and what ends the streams of events.
+func (h *Hub) operatorPages() (_ http.Handler, stop func()) {
+	pages := map[language]*template.Template{english: pagesIn(english), chinese: pagesIn(chinese)}
 	s := &sessions{ends: map[[32]byte]time.Time{}}
+	stopping := make(chan struct{})
+	var once sync.Once
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/css; charset=utf-8")
-		http.ServeFileFS(w, r, pageFiles, "page/style.css")
-	})
-	render := func(w http.ResponseWriter, status int, name string, v any) {
+	for name, kind := range map[string]string{"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"} {
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			http.ServeFileFS(w, r, pageFiles, "page/"+name)
+		})
+	}
+	render := func(w http.ResponseWriter, r *http.Request, status int, name string, v any) {
 		var b strings.Builder
-		if err := pages.ExecuteTemplate(&b, name, v); err != nil {
+		if err := pages[languageOf(r)].ExecuteTemplate(&b, name, v); err != nil {
 			h.log.Error("page failed", "page", name, "err", err)
 			http.Error(w, "the page failed", http.StatusInternalServerError)
 			return
@@ -100,10 +119,13 @@ func (h *Hub) operatorHandler() http.Handler {
 		// A browser that is gone needs no page.
 		_, _ = w.Write([]byte(b.String()))
 	}
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+	in := func(r *http.Request) bool {
 		c, err := r.Cookie(sessionCookie)
-		if err != nil || !s.valid(c.Value, h.options.Now()) {
-			render(w, http.StatusOK, "login.html", loginView{Name: h.config.Name})
+		return err == nil && s.valid(c.Value, h.options.Now())
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if !in(r) {
+			render(w, r, http.StatusOK, "login.html", loginView{Name: h.config.Name})
 			return
 		}
 		v, err := h.view(r)
@@ -112,14 +134,65 @@ func (h *Hub) operatorHandler() http.Handler {
 			http.Error(w, "the page failed", http.StatusInternalServerError)
 			return
 		}
-		render(w, http.StatusOK, "hub.html", v)
+		render(w, r, http.StatusOK, "hub.html", v)
+	})
+	mux.HandleFunc("GET /gates/{gate}", func(w http.ResponseWriter, r *http.Request) {
+		if !in(r) {
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return
+		}
+		v, err := h.dayView(r)
+		switch {
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrInvalid):
+			http.NotFound(w, r)
+		case err != nil:
+			h.log.Error("page failed", "err", err)
+			http.Error(w, "the page failed", http.StatusInternalServerError)
+		default:
+			render(w, r, http.StatusOK, "gate.html", v)
+		}
+	})
+	streams := make(chan struct{}, maxStreams)
+	live := func(every time.Duration, parts func(*template.Template, *http.Request) (map[string]string, error)) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if !in(r) {
+				http.Error(w, "log in first", http.StatusForbidden)
+				return
+			}
+			select {
+			case streams <- struct{}{}:
+				defer func() { <-streams }()
+			default:
+				http.Error(w, "too many pages are open", http.StatusServiceUnavailable)
+				return
+			}
+			h.stream(w, r, stopping, every, func() (map[string]string, error) {
+				if !in(r) {
+					return nil, errLoggedOut
+				}
+				return parts(pages[languageOf(r)], r)
+			})
+		}
+	}
+	mux.HandleFunc("GET /events", live(liveEvery, h.fleetParts))
+	mux.HandleFunc("GET /gates/{gate}/events", live(dayEvery, h.dayParts))
+	mux.HandleFunc("POST /language", func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, 4096)
+		if l := language(r.PostFormValue("language")); l == english || l == chinese {
+			http.SetCookie(w, &http.Cookie{Name: languageCookie, Value: string(l), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: 365 * 24 * 3600})
+		}
+		back := r.PostFormValue("back")
+		if u, err := url.Parse(back); err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") || strings.Contains(back, "\\") {
+			back = "/"
+		}
+		http.Redirect(w, r, back, http.StatusSeeOther)
 	})
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, 4096)
 		sum := sha256.Sum256([]byte(strings.TrimSpace(r.PostFormValue("token"))))
 		if subtle.ConstantTimeCompare(sum[:], h.token[:]) != 1 {
 			h.log.Warn("operator's token refused")
-			render(w, http.StatusForbidden, "login.html", loginView{Name: h.config.Name, Wrong: true})
+			render(w, r, http.StatusForbidden, "login.html", loginView{Name: h.config.Name, Wrong: true})
 			return
 		}
 		cookie, err := s.add(h.options.Now())
@@ -152,12 +225,12 @@ func (h *Hub) operatorHandler() http.Handler {
 			http.Error(w, "only for this machine", http.StatusForbidden)
 			return
 		}
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		w.Header().Set("Cache-Control", "no-store")
 		own.ServeHTTP(w, r)
-	})
+	}), func() { once.Do(func() { close(stopping) }) }
 }
 
 // health answers a supervisor.
@@ -186,168 +259,6 @@ func checkLoopback(hostport string) error {
 type loginView struct {
 	Name  string
 	Wrong bool
-}
-
-type hubView struct {
-	Name              string
-	Now               string
-	Published, Failed string
-	Waiting           string
-	Revocations       string
-	Due               []dueView
-	Timestamp         int64
-	Gates             []gateView
-	Lists             []listView
-	Reasons           []reasonView
-	Passages          []passageView
-	Total             Counts
-	Codes             uint64
-}
-
-type dueView struct{ Role, Ends string }
-
-type gateView struct {
-	GateStatus
-	State, Class, Contact string
-	// Lists and Clock are what the gate said of them, each with its class.
-	Lists, ListsClass, Clock, ClockClass string
-}
-
-// said fills in what the gate said of its lists and its clock.
-func (g *gateView) said() {
-	c := g.Condition
-	if c == nil {
-		g.Lists, g.ListsClass, g.Clock, g.ClockClass = "–", "off", "–", "off"
-		return
-	}
-	g.Lists, g.ListsClass = c.Lists, "bad"
-	switch c.Lists {
-	case gate.Fresh.String():
-		g.ListsClass = "good"
-	case gate.Stale.String():
-		g.ListsClass = "warn"
-	}
-	if c.Lists != gate.ListMissing.String() {
-		g.Lists += " · " + span(time.Duration(c.AgeSeconds)*time.Second)
-	}
-	g.Clock, g.ClockClass = c.Clock, "bad"
-	switch c.Clock {
-	case gate.ClockConfirmed.String(), gate.ClockNetwork.String():
-		g.ClockClass = "good"
-	case gate.ClockFloor.String():
-		g.ClockClass = "warn"
-	}
-}
-
-type listView struct {
-	ListStatus
-	Published string
-	State     string
-	Class     string
-}
-
-type reasonView struct {
-	Reason gate.Reason
-	Count  uint64
-	// Width of its bar, a step of 5 percent of the largest.
-	Width int
-}
-
-type passageView struct {
-	Passage
-	Clock12, Class, What string
-}
-
-// view gathers what the page shows. Everything on it is of the clear part.
-func (h *Hub) view(r *http.Request) (hubView, error) {
-	now := h.options.Now()
-	local := func(t time.Time) string {
-		if t.IsZero() {
-			return "never"
-		}
-		return t.In(h.options.Location).Format("2006-01-02 15:04:05")
-	}
-	v := hubView{Name: h.config.Name, Now: local(now)}
-	gates, err := h.Gates(r.Context())
-	if err != nil {
-		return v, err
-	}
-	reasons := map[gate.Reason]uint64{}
-	for _, g := range gates {
-		gv := gateView{GateStatus: g, State: "online", Class: "good", Contact: ago(now, g.LastContact)}
-		switch {
-		case g.Revoked:
-			gv.State, gv.Class = "revoked", "off"
-		case g.Alarm != "":
-			gv.State, gv.Class = "alarm", "bad"
-		case g.LastContact.IsZero():
-			gv.State, gv.Class = "never seen", "off"
-		case now.Sub(g.LastContact) > silentAfter:
-			gv.State, gv.Class = "silent", "warn"
-		}
-		gv.said()
-		v.Gates = append(v.Gates, gv)
-		v.Total.Admit += g.Today.Admit
-		v.Total.Hold += g.Today.Hold
-		v.Total.Refuse += g.Today.Refuse
-		v.Total.Acts += g.Today.Acts
-		v.Total.Tombstones += g.Today.Tombstones
-		for reason, n := range g.Today.Reasons {
-			reasons[reason] += n
-		}
-	}
-	var most uint64 = 1
-	for reason, n := range reasons {
-		v.Reasons = append(v.Reasons, reasonView{Reason: reason, Count: n})
-		most = max(most, n)
-	}
-	for i := range v.Reasons {
-		v.Reasons[i].Width = int((v.Reasons[i].Count*20+most-1)/most) * 5
-	}
-	slices.SortFunc(v.Reasons, func(a, b reasonView) int {
-		return either(int(min(b.Count, 1<<30))-int(min(a.Count, 1<<30)), strings.Compare(string(a.Reason), string(b.Reason)))
-	})
-	lists, err := h.Lists(r.Context())
-	if err != nil {
-		return v, err
-	}
-	for _, l := range lists {
-		lv := listView{ListStatus: l, Published: local(l.Issued), State: "published", Class: "good"}
-		if l.Pending {
-			lv.State, lv.Class = "waits", "warn"
-		}
-		v.Lists = append(v.Lists, lv)
-		v.Codes += l.Codes
-	}
-	for _, p := range h.fleet.latest() {
-		pv := passageView{Passage: p, Clock12: p.At.In(h.options.Location).Format("15:04:05"), Class: p.Verdict, What: string(p.Reason)}
-		switch {
-		case p.Tombstone:
-			pv.Clock12, pv.Class, pv.What = "–", "off", "unreadable record"
-		case p.Kind == gate.ActRecord && p.GuardReason != "":
-			pv.What = string(p.Reason) + " · " + string(p.GuardReason)
-		}
-		v.Passages = append(v.Passages, pv)
-	}
-	h.last.mu.Lock()
-	v.Published, v.Failed, v.Timestamp = local(h.last.at), h.last.err, h.last.result.Timestamp
-	v.Waiting, v.Revocations = h.last.result.Waiting, h.last.result.RevocationsFailed
-	for _, d := range h.last.result.Due {
-		v.Due = append(v.Due, dueView{d.Role, d.Ends.In(h.options.Location).Format(time.DateOnly)})
-	}
-	h.last.mu.Unlock()
-	return v, nil
-}
-
-// ago says how long ago something was, for people.
-func ago(now, t time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	if d := now.Sub(t); d >= 2*time.Second {
-		return span(d) + " ago"
-	}
-	return "now"
 }
 
 // span writes a length of time in the largest unit that fills it twice.

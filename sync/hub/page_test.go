@@ -78,6 +78,34 @@ func TestOperatorPage(t *testing.T) {
 	if strings.Contains(body, "王") {
 		t.Error("a name stands on the page")
 	}
+	// One gate's day, and both in Chinese for whoever asks for it.
+	if status, body := read(client.Get(page + "/gates/north")); status != 200 || !strings.Contains(body, "<rect class=\"refuse\"") || !strings.Contains(body, "yellow") {
+		t.Errorf("a gate's day: %d\n%s", status, body)
+	}
+	if status, body := read(client.Get(page + "/gates/north?day=2020-02-17")); status != 200 || strings.Contains(body, "<rect") {
+		t.Errorf("another day: %d\n%s", status, body)
+	}
+	for _, path := range []string{"/gates/south", "/gates/north?day=today", "/gates/%3Cb%3E"} {
+		if status, _ := read(client.Get(page + path)); status != 404 {
+			t.Errorf("%s: %d, want 404", path, status)
+		}
+	}
+	for query, shown := range map[string]bool{"?q=NOR": true, "?q=south": false, "?state=online": true, "?state=revoked": false, "?state=nonsense&sort=nonsense&page=nonsense": true, "?page=99&sort=backlog&down=1": true} {
+		if status, body := read(client.Get(page + "/" + query)); status != 200 || strings.Contains(body, "row-north") != shown {
+			t.Errorf("%s: %d, shown %v", query, status, !shown)
+		}
+	}
+	if status, body := read(client.Get(page + "/?q=%3Cscript%3E")); status != 200 || strings.Contains(body, "<script>") {
+		t.Errorf("what was asked for is not escaped: %d", status)
+	}
+	for back, want := range map[string]string{"/?q=nor": "/?q=nor", "//attacker.example": "/", "https://attacker.example": "/", "/\\attacker.example": "/"} {
+		if status, body := read(client.PostForm(page+"/language", url.Values{"language": {"zh"}, "back": {back}})); status != 200 || !strings.Contains(body, "闸机") || !strings.Contains(body, `name="back" value="`+want+`"`) {
+			t.Errorf("in Chinese, back to %s: %d", back, status)
+		}
+	}
+	if status, _ := read(client.PostForm(page+"/language", url.Values{"language": {"en"}, "back": {"/"}})); status != 200 {
+		t.Error(status)
+	}
 	req, err := http.NewRequest("GET", page, nil)
 	if err != nil {
 		t.Fatal(err)

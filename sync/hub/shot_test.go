@@ -2,8 +2,10 @@ package hub
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,8 +35,8 @@ func TestScreenshots(t *testing.T) {
 	}
 	north, south := addGate(t, h, "north-gate"), addGate(t, h, "factory-turnstile-2")
 	addGate(t, h, "west-gate")
-	north.says = "lists=fresh age=42 held=12 clock=hub-confirmed policy=7 map=3"
-	south.says = "lists=too-old age=190000 held=12 clock=floor policy=6 map=1"
+	north.says = "lists=fresh age=42 held=12 clock=hub-confirmed policy=7 map=3 version=v1.4.0 faults=none journal=4"
+	south.says = "lists=too-old age=190000 held=12 clock=floor policy=6 map=1 version=v1.3.2 faults=thermometer-broken journal=93"
 	south.pass(t, 9, gate.Valid)
 	if status, _, _ := south.post(t, gates, south.batch(t, 1, 9)); status != 200 {
 		t.Fatal(status)
@@ -83,7 +85,7 @@ func TestScreenshots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := chromedp.Run(ctx, chromedp.Evaluate[int](`document.querySelectorAll("section.wide tbody tr").length`))
+	rows, err := chromedp.Run(ctx, chromedp.Evaluate[int](`document.querySelectorAll("#gates tr, #passages tr").length`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +97,46 @@ func TestScreenshots(t *testing.T) {
 	if title != "Test authority · gatehub" || rows != 3+27 || font == "16px" {
 		t.Errorf("title %q, %d rows, numbers of %s", title, rows, font)
 	}
+	// It is live: what a gate brings comes onto the page that is open. Arrow keys go from gate to gate.
+	north.pass(t, 2, gate.Fever)
+	if status, _, _ := north.post(t, gates, north.batch(t, 19, 20)); status != 200 {
+		t.Fatal(status)
+	}
+	eventually(t, "the page shows what came", func() error {
+		text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.getElementById("reasons").textContent`))
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(text, "fever") {
+			return fmt.Errorf("reasons are %q", text)
+		}
+		return nil
+	})
+	focused, err := chromedp.Run(ctx, chromedp.Evaluate[string](`(() => {
+		document.querySelector("#gates a").focus();
+		document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowDown", bubbles: true}));
+		return document.activeElement.id })()`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if focused != "g-north-gate" {
+		t.Errorf("the arrow key led to %q", focused)
+	}
+	do("open a gate's day", chromedp.Navigate(page+"/gates/north-gate"), chromedp.WaitVisible("#chart svg"))
+	day := shot()
+	do("in Chinese", chromedp.Click("button[name=language]"), chromedp.WaitVisible("html[lang=zh-CN] #chart svg"), chromedp.Navigate(page), chromedp.WaitVisible("section.numbers"))
+	zh := shot()
+	do("on a telephone at night", chromedp.EmulateViewport(390, 844), chromedp.Navigate(page), chromedp.WaitVisible("section.numbers"))
+	phone := shot()
+	wide, err := chromedp.Run(ctx, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wide > 390 {
+		t.Errorf("a telephone's page is %d wide", wide)
+	}
 	if shots := os.Getenv("GREENGATE_SCREENSHOTS"); shots != "" {
-		for name, data := range map[string][]byte{"hub-login.png": login, "hub.png": full} {
+		for name, data := range map[string][]byte{"hub-login.png": login, "hub.png": full, "hub-day.png": day, "hub-zh.png": zh, "hub-phone.png": phone} {
 			if err := os.WriteFile(shots+"/"+name, data, 0o644); err != nil {
 				t.Fatal(err)
 			}

@@ -170,12 +170,12 @@ var pageWords = map[string]wording{
 	"certificate": {"Certificate until", "证书有效期至"}, "added": {"Added", "添加时间"}, "back": {"All gates", "全部闸机"}, "cut": {"Only the first part of what came that day is counted: it is too much for a page.", "当天数据过多，仅统计了前面一部分。"},
 	"open": {"Open", "打开"}, "token": {"Operator’s token", "操作员令牌"}, "wrong-token": {"That is not the token.", "令牌不正确。"}, "token-lies": {"It lies in the hub’s data folder:", "位于中心的数据目录："},
 	"live": {"live", "实时"}, "stopped": {"not live: load the page again", "已停止更新：请重新载入"},
-	"total": {"Total", "合计"},
+	"lang": {"en", "zh-CN"}, "other": {"zh", "en"}, "other-name": {"中文", "English"},
 }
 
 // fieldWords are the field's words in Chinese.
 var fieldWords = map[string]string{
-	"admit": "放行", "hold": "待处理", "refuse": "拒绝", "in": "入", "out": "出",
+	"admit": "放行", "hold": "待处理", "refuse": "拒绝", "entry": "入",
 	"fresh": "最新", "stale": "过旧", "too-old": "太旧", "missing": "缺失",
 	"unset": "未设", "floor": "下限", "network": "网络", "hub-confirmed": "中心确认",
 	string(gate.Valid): "有效", string(gate.Unreadable): "无法识别", string(gate.Malformed): "格式错误", string(gate.UnknownKey): "未知密钥",
