@@ -202,6 +202,7 @@ func (h *Hub) enrol(ctx context.Context, secret []byte, public *ecdsa.PublicKey)
 			}
 			g.Former = append(g.Former, g.Certificate)
 			g.Certificate, g.Revoked, g.By = rec.Certificate, false, rec.By
+			g.Next, g.Renewed = nil, time.Time{}
 			if rec.Site != "" {
 				g.Site = rec.Site
 			}

@@ -71,7 +71,7 @@ func FuzzPassages(f *testing.F) {
 	}
 	post := func(t testing.TB, body []byte) (int, uint64) {
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/passages", bytes.NewReader(body))
-		r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{pair.Leaf}}}
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{pair.Leaf}}
 		w := httptest.NewRecorder()
 		h.handlePassages(w, r, shown(r))
 		var a struct{ Acknowledged uint64 }

@@ -1,10 +1,12 @@
 package hub
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -44,7 +46,8 @@ type errorAnswer struct {
 
 // tlsConfig is the gates' side: TLS 1.3; a client certificate is asked for and
 // must be from the hub's authority when one is shown. Lists are public, so a
-// browser or a cache without one may have them.
+// browser or a cache without one may have them. One that has ended comes through
+// too: what it may still ask for is the handlers' to say.
 func (h *Hub) tlsConfig() *tls.Config {
 	clients := x509.NewCertPool()
 	clients.AddCert(h.ca.cert)
@@ -52,10 +55,16 @@ func (h *Hub) tlsConfig() *tls.Config {
 		MinVersion: tls.VersionTLS13,
 		// Asked for each connection: it is renewed while the hub runs.
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return h.cert.Load(), nil },
-		ClientAuth:     tls.VerifyClientCertIfGiven,
-		ClientCAs:      clients,
-		Time:           h.options.Now,
-		NextProtos:     []string{"http/1.1"},
+		ClientAuth:     tls.RequestClientCert,
+		ClientCAs:      clients, // named to the client; verified below, on resumed sessions too
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if len(s.PeerCertificates) == 0 {
+				return nil
+			}
+			return checkGateCertificate(s.PeerCertificates[0], clients, h.options.Now())
+		},
+		Time:       h.options.Now,
+		NextProtos: []string{"http/1.1"},
 	}
 }
 
@@ -65,6 +74,7 @@ func (h *Hub) gateServer() *http.Server {
 	mux.Handle("GET /lists/", http.StripPrefix("/lists", h.listsHandler()))
 	mux.HandleFunc("GET /v1/time", h.handleTime)
 	h.enrolmentRoutes(mux)
+	mux.HandleFunc("POST /.well-known/est/simplereenroll", h.handleReenrol)
 	mux.HandleFunc("POST /v1/passages", func(w http.ResponseWriter, r *http.Request) {
 		cert := shown(r)
 		if cert == nil {
@@ -131,13 +141,25 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(data)
 }
 
-// shown returns the certificate that a request came with, which chains to the
-// hub's authority; nil without one.
+// checkGateCertificate checks that a gate's certificate chains to the hub's authority. One
+// that has ended is judged by its last moment.
+func checkGateCertificate(cert *x509.Certificate, authority *x509.CertPool, now time.Time) error {
+	if now.After(cert.NotAfter) {
+		now = cert.NotAfter
+	}
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: authority, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+		return fmt.Errorf("gate's certificate: %w", err)
+	}
+	return nil
+}
+
+// shown returns the certificate that a request came with, which tlsConfig found
+// to chain to the hub's authority; nil without one.
 func shown(r *http.Request) *x509.Certificate {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return nil
 	}
-	return r.TLS.VerifiedChains[0][0]
+	return r.TLS.PeerCertificates[0]
 }
 
 // caller returns the gate behind a request with this certificate, and notes its
@@ -145,6 +167,8 @@ func shown(r *http.Request) *x509.Certificate {
 func (h *Hub) caller(w http.ResponseWriter, r *http.Request, cert *x509.Certificate) (string, gateRecord, bool) {
 	id, rec, err := h.authenticate(r.Context(), cert)
 	if errors.Is(err, errRevoked) {
+		// It may have a better certificate by now: another connection shows it.
+		w.Header().Set("Connection", "close")
 		h.log.Warn("gate refused", "gate", id)
 		answer(w, http.StatusForbidden, errorAnswer{Error: "forbidden"})
 		return "", gateRecord{}, false
@@ -174,6 +198,9 @@ func (h *Hub) caller(w http.ResponseWriter, r *http.Request, cert *x509.Certific
 		}
 	}
 	h.heard(id, backlog, said)
+	if !bytes.Equal(rec.Certificate, cert.Raw) {
+		w.Header().Set("Connection", "close") // the next one shows the new certificate
+	}
 	return id, rec, true
 }
 

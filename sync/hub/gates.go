@@ -23,9 +23,14 @@ type gateRecord struct {
 	// Certificate in force, DER: no other of this name is let in.
 	Certificate []byte `json:"certificate"`
 	// Former are the certificates before it: batches that they signed still verify.
-	Former  [][]byte `json:"former,omitempty"`
-	Revoked bool     `json:"revoked,omitempty"`
-	By      string   `json:"by"`
+	Former [][]byte `json:"former,omitempty"`
+	// Next was issued to the gate and not used yet; its first use puts it in force.
+	Next []byte `json:"next,omitempty"`
+	// Renewed is when that last happened. For a moment after it the certificate
+	// before may finish what it is at.
+	Renewed time.Time `json:"renewed,omitzero"`
+	Revoked bool      `json:"revoked,omitempty"`
+	By      string    `json:"by"`
 }
 
 // maxFormer is how many certificates one gate may have had.
@@ -65,6 +70,7 @@ func (h *Hub) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
 			}
 			g.Former = append(g.Former, g.Certificate)
 			g.Certificate, g.Revoked, g.By = der, false, r.By
+			g.Next, g.Renewed = nil, time.Time{}
 			if r.Site != "" {
 				g.Site = r.Site
 			}
@@ -128,10 +134,23 @@ func (h *Hub) authenticate(ctx context.Context, cert *x509.Certificate) (string,
 	if err != nil {
 		return "", gateRecord{}, err
 	}
-	if g.Revoked || !bytes.Equal(g.Certificate, cert.Raw) {
-		return id, g, errRevoked
+	now := h.options.Now()
+	switch {
+	case g.Revoked || now.After(cert.NotAfter):
+	case bytes.Equal(g.Certificate, cert.Raw):
+		return id, g, nil
+	case g.Next != nil && bytes.Equal(g.Next, cert.Raw):
+		g, err := h.promote(ctx, id, cert.Raw)
+		return id, g, err
+	case g.superseded(cert.Raw):
+		if now.Sub(g.Renewed) < handover {
+			return id, g, nil
+		}
+		if err := h.raise(ctx, id, AlarmFork, "a certificate was used after the one that replaced it: is there a second device with this gate's identity?"); err != nil {
+			return id, g, err
+		}
 	}
-	return id, g, nil
+	return id, g, errRevoked
 }
 
 // Gates lists all gates by id.

@@ -100,8 +100,9 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 		return 0, err
 	}
 	if err := b.Verify(key); err != nil {
-		if errors.Is(err, passage.ErrSignature) && verifyFormer(b, rec.Former) == nil {
-			// Signed before the gate's certificate was replaced.
+		if errors.Is(err, passage.ErrSignature) && verifyFormer(b, rec.others()) == nil {
+			// Signed before the gate's certificate was replaced, or by the next one
+			// over a connection that the gate made before.
 		} else {
 			return 0, errors.Join(fmt.Errorf("%w: %w", errForeign, err), h.refuse(ctx, id, breakForeign, "a batch with a signature that is not this gate's", b))
 		}
@@ -385,7 +386,7 @@ func (h *Hub) Verify(ctx context.Context, r GateRef) (Verification, error) {
 	if err != nil {
 		return Verification{}, err
 	}
-	certs := append([][]byte{rec.Certificate}, rec.Former...)
+	certs := append([][]byte{rec.Certificate}, rec.others()...)
 	cut, err := h.checkpoint(ctx, r.Gate)
 	if err != nil {
 		return Verification{}, err
