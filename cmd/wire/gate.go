@@ -72,6 +72,8 @@ type Gate struct {
 	hardware Hardware
 
 	id       *enrol.Identity
+	worn     worn
+	renewer  *enrol.Renewer
 	db       *store.DB
 	journal  *journal.Log
 	clock    *gate.WallClock
@@ -346,6 +348,7 @@ func (g *Gate) Run(ctx context.Context, ready func()) error {
 	}
 	aside("lists", g.trust.Run)
 	aside("upload", g.uploader.Run)
+	aside("certificate", g.renewer.Run)
 	aside("journal watch", g.watchJournal)
 	aside("destroying keys", g.destroyKeys)
 	return group.Wait()

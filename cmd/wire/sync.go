@@ -17,7 +17,7 @@ import (
 
 // synchronise makes what brings lists in and carries passages out.
 func (g *Gate) synchronise() error {
-	config, err := g.id.TLSConfig(g.clock)
+	config, err := g.worn.wear(g.id, g.clock)
 	if err != nil {
 		return err
 	}
@@ -32,13 +32,10 @@ func (g *Gate) synchronise() error {
 	}); err != nil {
 		return err
 	}
-	signer, err := g.id.Signer()
-	if err != nil {
-		return err
-	}
+	g.renewer = g.newRenewer(client)
 	g.wake = make(chan struct{}, 1)
 	g.uploader = &upload.Uploader{
-		Journal: outgoing{g.journal}, Client: client, URL: g.id.HubURL, Gate: g.id.Gate, Signer: signer,
+		Journal: outgoing{g.journal}, Client: client, URL: g.id.HubURL, Gate: g.id.Gate, Signer: &g.worn,
 		Wake: g.wake, HubTime: g.clock.Confirm, Condition: g.Condition, Log: g.log,
 	}
 	return nil

@@ -68,11 +68,11 @@ func (r *Renewer) Once(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// Run calls Once every few hours until ctx ends, at times that differ from gate
-// to gate. It returns ctx's error.
+// Run calls Once within a minute, for a gate that was away past its certificate's
+// end, and every few hours from then on until ctx ends, at times that differ from gate to
+// gate. It returns ctx's error.
 func (r *Renewer) Run(ctx context.Context) error {
-	for {
-		wait := renewEvery/2 + rand.N(renewEvery)
+	for wait := rand.N(time.Minute); ; wait = renewEvery/2 + rand.N(renewEvery) {
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
