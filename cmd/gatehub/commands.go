@@ -219,6 +219,14 @@ var commands = []command{
 	{words: "lists", help: "show the status lists", prepare: func(f *flag.FlagSet) action {
 		return func(ctx context.Context, c call) error { return show(c)(c.hub.Lists(ctx)) }
 	}},
+	{words: "index", help: "show the flow and control index of a county, a site or everything", prepare: func(f *flag.FlagSet) action {
+		var r hub.IndexRequest
+		f.StringVar(&r.County, "county", "", "of one county, six `digits` of GB/T 2260")
+		f.StringVar(&r.Site, "site", "", "of one `site`")
+		f.StringVar(&r.Day, "day", "", "of a `day` as 2020-02-17; today by default")
+		f.BoolVar(&r.Chart, "chart", false, "with the 28 days before it")
+		return func(ctx context.Context, c call) error { return show(c)(c.hub.Index(ctx, r)) }
+	}},
 	{words: "passages", args: "GATE", help: "show the clear part of a gate's passages", prepare: func(f *flag.FlagSet) action {
 		after := f.Uint64("after", 0, "begin behind this sequence")
 		n := f.Int("max", 100, "at most so many")

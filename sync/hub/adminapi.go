@@ -70,6 +70,7 @@ func (h *Hub) adminHandler(ended <-chan struct{}) http.Handler {
 	op(h, mux, "passages", h.Passages)
 	mux.HandleFunc("POST /v1/export", h.serveExport)
 	mux.HandleFunc("POST /v1/tail", h.serveTail(ended))
+	op(h, mux, "index", h.Index)
 	op(h, mux, "verify", h.Verify)
 	op(h, mux, "unseal-counts", h.UnsealCounts)
 	return mux

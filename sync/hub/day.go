@@ -35,9 +35,9 @@ type gateDay struct {
 	cut bool
 }
 
-// days keeps the days that somebody looks at, so that a page which stays open
+// readDays keeps the days that somebody looks at, so that a page which stays open
 // reads again only when its gate brought something.
-type days struct {
+type readDays struct {
 	mu   sync.Mutex
 	kept map[string]keptDay
 }
@@ -47,7 +47,7 @@ type keptDay struct {
 	day  gateDay
 }
 
-func (c *days) get(key string, last uint64, read func() (gateDay, error)) (gateDay, error) {
+func (c *readDays) get(key string, last uint64, read func() (gateDay, error)) (gateDay, error) {
 	c.mu.Lock()
 	k, ok := c.kept[key]
 	c.mu.Unlock()
@@ -206,7 +206,7 @@ func (h *Hub) dayView(r *http.Request) (dayView, error) {
 	if err != nil {
 		return dayView{}, invalid("day %.20q", day)
 	}
-	d, err := h.days.get(id+" "+day, h.fleet.stored(id), func() (gateDay, error) { return h.day(r.Context(), id, from) })
+	d, err := h.dayCache.get(id+" "+day, h.fleet.stored(id), func() (gateDay, error) { return h.day(r.Context(), id, from) })
 	if err != nil {
 		return dayView{}, err
 	}

@@ -53,6 +53,8 @@ type Options struct {
 	Cluster Cluster
 	// leaseByHand leaves the lease to tests.
 	leaseByHand bool
+	// countEvery is for tests that do not want to wait.
+	countEvery time.Duration
 	// Location is where the operator's day begins; China's time (UTC+8) by default.
 	Location *time.Location
 }
@@ -96,8 +98,9 @@ type Hub struct {
 	revocations revocations
 	fleet       *fleet
 	follow      *follow
+	days        *days
 	ingested    ingestCounts
-	days        days
+	dayCache    readDays
 	self        string        // names this hub to the others while it runs
 	changed     chan struct{} // something waits to be published
 	publish     sync.Mutex    // one publish at a time
@@ -214,6 +217,8 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 	if err := h.startFollow(ctx, watch); err != nil {
 		return nil, err
 	}
+	h.days = newDays(h, h.store.days)
+	h.watching.Go(func() { h.days.run(watch) })
 	return h, nil
 }
 

@@ -51,6 +51,7 @@ type storage struct {
 	codes    jetstream.KeyValue
 	codesLog jetstream.Stream
 	registry jetstream.KeyValue
+	days     jetstream.KeyValue
 
 	probing sync.Mutex
 	probed  time.Time // when the last probe ended
@@ -169,7 +170,10 @@ func (s *storage) open(ctx context.Context, replicas int) (err error) {
 	if s.codesLog, err = s.js.Stream(ctx, "KV_"+codesBucket); err != nil {
 		return fmt.Errorf("bucket %s: %w", codesBucket, err)
 	}
-	s.registry, err = s.bucket(ctx, registryBucket, 5, maxRegistryValue, replicas)
+	if s.registry, err = s.bucket(ctx, registryBucket, 5, maxRegistryValue, replicas); err != nil {
+		return err
+	}
+	s.days, err = s.openDays(ctx, replicas)
 	return err
 }
 

@@ -83,7 +83,7 @@ func (h *Hub) operatorServer() *http.Server {
 }
 
 // navigation are the pages beside the fleet's, each with its key in pageWords.
-var navigation []navLink
+var navigation = []navLink{{"/index", "index"}}
 
 type navLink struct{ Path, Text string }
 
@@ -186,6 +186,15 @@ func (h *Hub) operatorPages() (_ http.Handler, stop func()) {
 			back = "/"
 		}
 		http.Redirect(w, r, back, http.StatusSeeOther)
+	})
+	index := h.serveIndex(render)
+	mux.HandleFunc("GET /index.css", serveIndexStyle)
+	mux.HandleFunc("GET /index", func(w http.ResponseWriter, r *http.Request) {
+		if c, err := r.Cookie(sessionCookie); err != nil || !s.valid(c.Value, h.options.Now()) {
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return
+		}
+		index(w, r)
 	})
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, 4096)
