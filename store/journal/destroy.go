@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -14,8 +15,9 @@ import (
 // DestroyKeys destroys the data keys of all segments whose day is before that
 // of a time: their headers are overwritten on the disk, so that nobody can open
 // what is sealed in them, the hub neither. The records stay, chained, and go to
-// the hub as ever. What was set aside on or before such a day goes altogether.
-// It returns how many keys were destroyed.
+// the hub as ever. What was set aside of such a day, or of a day that nobody can
+// tell, goes altogether once the segments around it have. It returns how many
+// keys were destroyed; one that cannot be does not keep the others.
 //
 // A segment whose first record had no clock counts as of the day of the segment
 // after it. Where the disk puts new bytes elsewhere, as a card does, the old
@@ -36,6 +38,7 @@ func (l *Log) DestroyKeys(before time.Time) (destroyed int, err error) {
 		return 0, ErrClosed
 	}
 	oldest := uint64(1<<64 - 1) // the lowest segment that is kept as it is
+	var failed error
 	day := limit
 	for i := len(segs) - 1; i >= 0; i-- {
 		s := segs[i]
@@ -52,7 +55,8 @@ func (l *Log) DestroyKeys(before time.Time) (destroyed int, err error) {
 		if err := l.overwriteKey(s.id); errors.Is(err, fs.ErrNotExist) {
 			continue // acknowledged meanwhile
 		} else if err != nil {
-			return destroyed, fmt.Errorf("destroy the key of segment %d: %w", s.id, err)
+			failed = errors.Join(failed, fmt.Errorf("destroy the key of segment %d: %w", s.id, err))
+			continue
 		}
 		destroyed++
 		l.mu.Lock()
@@ -64,7 +68,7 @@ func (l *Log) DestroyKeys(before time.Time) (destroyed int, err error) {
 		l.losses.KeysDestroyed++
 		l.mu.Unlock()
 	}
-	return destroyed, l.removeAside(oldest)
+	return destroyed, errors.Join(failed, l.removeAside(oldest, limit))
 }
 
 // forgetKey destroys the key of a segment that is about to be removed: a name
@@ -96,8 +100,9 @@ func (l *Log) overwriteKey(id uint64) (err error) {
 	return err
 }
 
-// removeAside removes what was set aside of segments below one.
-func (l *Log) removeAside(oldest uint64) error {
+// removeAside removes what was set aside of segments below one, except what is
+// known to be of the day limit or a later one.
+func (l *Log) removeAside(oldest uint64, limit int64) error {
 	names, err := l.disk.list()
 	if err != nil {
 		return err
@@ -114,6 +119,11 @@ func (l *Log) removeAside(oldest uint64) error {
 		if id, ok := segmentID(name); !ok || id >= oldest {
 			continue
 		}
+		if day, err := l.dayAside(n); err != nil {
+			return err
+		} else if day >= limit {
+			continue
+		}
 		// Its header goes first, wherever the blocks end up.
 		if err := errors.Join(l.wipe(n), l.disk.remove(n)); err != nil {
 			return err
@@ -127,6 +137,26 @@ func (l *Log) removeAside(oldest uint64) error {
 		return l.disk.syncDir()
 	}
 	return nil
+}
+
+// dayAside is the day of the first record in a file that was set aside; undated
+// where that cannot be told.
+func (l *Log) dayAside(name string) (day int64, err error) {
+	f, err := l.disk.open(name)
+	if err != nil {
+		return undated, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	id, _ := segmentID(strings.TrimSuffix(name, damagedSuffix))
+	b := make([]byte, headerBytes+maxWrite)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return undated, nil // it goes as well
+	}
+	if c := recoverSegment(id, b[:n]); !c.at.IsZero() {
+		return l.dayOf(c.at), nil
+	}
+	return undated, nil
 }
 
 // wipe overwrites the first page of a file.

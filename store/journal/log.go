@@ -587,20 +587,28 @@ func diskError(err error) error {
 func (l *Log) Append(r gate.Record) (uint64, error) {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
+	// Days of few passages leave small segments, of which one makes no room for
+	// the next. But the disk may be full of other things: no more is dropped than
+	// makes room for a segment.
+	for freed := int64(0); ; {
+		seq, err := l.appendTold(r)
+		if !errors.Is(err, ErrFull) || !l.drops || freed >= l.size {
+			return seq, err
+		}
+		size, derr := l.dropOldest()
+		if derr != nil {
+			return 0, errors.Join(err, derr)
+		}
+		freed += size
+	}
+}
+
+// appendTold appends what tells of the gaps, and then r.
+func (l *Log) appendTold(r gate.Record) (uint64, error) {
 	if err := l.tellGaps(r); err != nil {
 		return 0, err
 	}
-	seq, err := l.append(r)
-	if errors.Is(err, ErrFull) && l.drops {
-		// The disk may be full of other things: what is dropped makes room for a segment.
-		if derr := l.dropOldest(); derr != nil {
-			return 0, errors.Join(err, derr)
-		}
-		if err = l.tellGaps(r); err == nil {
-			seq, err = l.append(r)
-		}
-	}
-	return seq, err
+	return l.append(r)
 }
 
 // tellGaps appends a record for each gap of which none tells yet. r lends its
@@ -617,24 +625,48 @@ func (l *Log) tellGaps(r gate.Record) error {
 		if _, err := l.append(gate.Record{Kind: gate.GapRecord, At: r.At, Clock: r.Clock, Of: g.First, Dropped: g.Count(), Reason: gate.Reason(g.Why)}); err != nil {
 			return fmt.Errorf("gap record: %w", err)
 		}
-		l.mu.Lock()
-		l.gaps = slices.Clone(l.gaps)
-		for i := range l.gaps {
-			if l.gaps[i].First == g.First && l.gaps[i].Last == g.Last {
-				l.gaps[i].told, told = true, true
-			}
-		}
-		l.mu.Unlock()
+		l.markTold(g)
+		told = true
 	}
 	if !told {
 		return nil
 	}
 	// A crash before this is written makes one more gap record, of the same gap.
-	return l.writeCursor(func() error { l.gaps = joinGaps(l.gaps); return nil })
+	if err := l.writeCursor(func() error { l.gaps = joinGaps(l.gaps); return nil }); err != nil {
+		l.log.Warn("journal cursor not written behind a gap record", "error", err)
+	}
+	return nil
 }
 
-// writeCursor changes what the cursor holds and makes it durable. After an
-// error gaps and graves are what they were.
+// markTold notes that a gap record tells of g. Writing it may have dropped
+// more, which joined g: that part is still to be told.
+func (l *Log) markTold(g gap) {
+	l.ackMu.Lock()
+	defer l.ackMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var gaps []gap
+	for _, have := range l.gaps {
+		if have.told || have.Last < g.First || have.First > g.Last {
+			gaps = append(gaps, have)
+			continue
+		}
+		before, inside, behind := have, have, have
+		before.Last = g.First - 1
+		inside.First, inside.Last, inside.told = max(have.First, g.First), min(have.Last, g.Last), true
+		behind.First = g.Last + 1
+		for _, part := range []gap{before, inside, behind} {
+			if part.First <= part.Last {
+				gaps = append(gaps, part)
+			}
+		}
+	}
+	l.gaps = gaps
+}
+
+// writeCursor changes what the cursor holds and makes it durable. Nobody sees
+// the change before, nor after an error: the hub is told of no gap that a crash
+// would undo.
 func (l *Log) writeCursor(change func() error) error {
 	l.ackMu.Lock()
 	defer l.ackMu.Unlock()
@@ -643,50 +675,73 @@ func (l *Log) writeCursor(change func() error) error {
 	l.forgetTold()
 	err := change()
 	c := l.cursorNow(l.cursor.now.gate)
+	l.gaps, l.graves = gaps, graves
 	l.mu.Unlock()
-	if err == nil {
-		err = diskError(l.cursor.write(c))
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err != nil {
-		l.gaps, l.graves = gaps, graves
 		return err
 	}
+	if err := l.cursor.write(c); err != nil {
+		return diskError(err)
+	}
+	l.mu.Lock()
 	l.gaps, l.graves = c.gaps, c.graves
+	l.mu.Unlock()
 	return nil
 }
 
-// dropOldest gives up the oldest segment that is not written to. What is lost
-// with it is durably noted first, so that it is told after any crash. The
-// caller holds appendMu.
-func (l *Log) dropOldest() error {
+// dropOldest gives up the oldest segment that is not written to, and returns
+// its size. What is lost with it is durably noted first, so that it is told
+// after any crash. The caller holds appendMu.
+func (l *Log) dropOldest() (int64, error) {
 	l.mu.Lock()
 	if len(l.segments) == 0 || l.live && len(l.segments) == 1 {
 		l.mu.Unlock()
-		return fmt.Errorf("%w: there is nothing to drop", ErrFull)
+		return 0, fmt.Errorf("%w: there is nothing to drop", ErrFull)
 	}
 	s := l.segments[0]
-	lost := passage.Skip{First: max(s.first, l.acked+1), Last: s.last, Why: passage.Dropped}
 	l.mu.Unlock()
-	if lost.First <= lost.Last {
-		if err := l.writeCursor(func() error { return l.lose(lost) }); err != nil {
-			return fmt.Errorf("drop records %d to %d: %w", lost.First, lost.Last, err)
-		}
-		l.log.Error("journal full: the oldest records were dropped", "from", lost.First, "to", lost.Last)
+	lost, err := l.giveUp(passage.Skip{First: s.first, Last: s.last, Why: passage.Dropped})
+	if err != nil {
+		return 0, fmt.Errorf("drop records %d to %d: %w", s.first, s.last, err)
+	}
+	if lost > 0 {
+		l.log.Error("journal full: the oldest records were dropped", "to", s.last, "count", lost)
 	}
 	l.mu.Lock()
 	if len(l.segments) > 0 && l.segments[0].id == s.id {
 		l.segments = slices.Clone(l.segments[1:])
 	}
-	l.losses.Dropped += lost.Count()
+	l.losses.Dropped += lost
 	l.diskFull = false
 	l.mu.Unlock()
 	l.forgetKey(s)
 	if err := l.disk.remove(segmentName(s.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("drop records %d to %d: %w", lost.First, lost.Last, err)
+		return 0, fmt.Errorf("drop records %d to %d: %w", s.first, s.last, err)
 	}
-	return nil
+	return s.size, nil
+}
+
+// giveUp durably notes that records are no more, except those that the hub has
+// by now and those of which that is known, and returns how many that is.
+func (l *Log) giveUp(s passage.Skip) (lost uint64, err error) {
+	err = l.writeCursor(func() error {
+		before := countGaps(l.gaps)
+		if s.First = max(s.First, l.acked+1); s.First <= s.Last {
+			if err := l.lose(s); err != nil {
+				return err
+			}
+		}
+		lost = countGaps(l.gaps) - before
+		return nil
+	})
+	return lost, err
+}
+
+func countGaps(gaps []gap) (n uint64) {
+	for _, g := range gaps {
+		n += g.Count()
+	}
+	return n
 }
 
 // append is Append of one record. The caller holds appendMu.
@@ -754,7 +809,7 @@ func (l *Log) append(r gate.Record) (uint64, error) {
 		err := l.prepare()
 		if errors.Is(err, ErrFull) && l.drops {
 			// Now, so that no record waits for it.
-			if err = l.dropOldest(); err == nil {
+			if _, err = l.dropOldest(); err == nil {
 				err = l.prepare()
 			}
 		}
@@ -1071,8 +1126,8 @@ type unreadable struct {
 
 // setAside gives up the rest of a segment. The caller holds readMu.
 func (l *Log) setAside(bad unreadable) error {
-	lost := passage.Skip{First: bad.from, Last: bad.segment.last, Why: passage.Damaged}
-	if err := l.writeCursor(func() error { return l.lose(lost) }); err != nil {
+	lost, err := l.giveUp(passage.Skip{First: bad.from, Last: bad.segment.last, Why: passage.Damaged})
+	if err != nil {
 		return err
 	}
 	name := segmentName(bad.segment.id)
@@ -1082,7 +1137,7 @@ func (l *Log) setAside(bad unreadable) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.segments = slices.DeleteFunc(slices.Clone(l.segments), func(s segment) bool { return s.id == bad.segment.id })
-	l.losses.Damaged += lost.Count()
+	l.losses.Damaged += lost
 	l.losses.Files++
 	return nil
 }
@@ -1129,6 +1184,12 @@ func (l *Log) read(after uint64, most int) (run passage.Run, bad *unreadable, er
 	if at.seq != want || at.segment != segs[i].id {
 		at = start(segs[i]) // not where the last Read ended
 	}
+	stop := next // the first behind want that is not given out
+	for _, g := range gaps {
+		if g.First > want {
+			stop = min(stop, g.First) // what a crash left of what was given up, too
+		}
+	}
 	bytes := 0
 	for ; i < len(segs); i++ {
 		if len(run.Entries) > 0 && at.segment != segs[i].id {
@@ -1153,7 +1214,7 @@ func (l *Log) read(after uint64, most int) (run passage.Run, bad *unreadable, er
 			if newKey {
 				cost += keyOverhead
 			}
-			if done = len(run.Entries) == most || (len(run.Entries) > 0 && bytes+cost > readBytes); done {
+			if done = e.Seq >= stop || len(run.Entries) == most || (len(run.Entries) > 0 && bytes+cost > readBytes); done {
 				return false
 			}
 			bytes += cost
@@ -1236,7 +1297,7 @@ func (l *Log) walk(s segment, at place, fn func(e passage.Entry, before [32]byte
 }
 
 // Tail returns the clear parts of the last n records held, oldest first, and
-// the sequence of the first of them. n is at most MaxTail.
+// the sequence of the first of them: those behind the last gap. n is at most MaxTail.
 func (l *Log) Tail(n int) (first uint64, records []gate.Record, err error) {
 	l.mu.Lock()
 	segs, next, closed := slices.Clone(l.segments), l.next, l.closed
@@ -1250,6 +1311,11 @@ func (l *Log) Tail(n int) (first uint64, records []gate.Record, err error) {
 		return next, nil, nil
 	}
 	first = max(first, segs[0].first)
+	for i, s := range segs {
+		if i > 0 && s.first != segs[i-1].last+1 {
+			first = max(first, s.first)
+		}
+	}
 	for _, s := range segs {
 		if s.last < first {
 			continue

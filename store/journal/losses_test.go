@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -349,5 +350,202 @@ func TestFormerCursor(t *testing.T) {
 	got, ok := decodeCursor(append(b, make([]byte, slotBytes)...))
 	if !ok || got.acknowledged != 4 || got.head != 9 || len(got.gaps)+len(got.graves) != 0 {
 		t.Errorf("read as %+v, %v", got, ok)
+	}
+}
+
+// Months of few passages: each day's segment is too small to make room for the
+// next. The gate goes on, and no record is told as dropped twice.
+func TestDropOldestOfSmallDays(t *testing.T) {
+	o := options()
+	o.CapBytes, o.DropOldest = 4*MinSegmentBytes, true
+	l := open(t, t.TempDir(), o)
+	told := map[uint64]bool{}
+	seen := uint64(0)
+	for day := range 90 {
+		seq, err := l.Append(onDay(0, day))
+		if err != nil {
+			t.Fatalf("day %d: %v", day, err)
+		}
+		first, records, err := l.Tail(MaxTail)
+		if err != nil || first > seen+1 {
+			t.Fatalf("the tail begins at %d behind %d, %v", first, seen, err)
+		}
+		for _, r := range records[seen+1-first:] {
+			for lost := r.Of; r.Kind == gate.GapRecord && lost < r.Of+r.Dropped; lost++ {
+				if told[lost] {
+					t.Fatalf("day %d: record %d is told as dropped again", day, lost)
+				}
+				told[lost] = true
+			}
+		}
+		seen = seq
+	}
+	dropped := l.State().Losses.Dropped
+	if got := drain(t, l); got.records+got.skipped != seen || got.skipped != dropped || dropped < 50 {
+		t.Errorf("the hub gets %+v of %d, %d dropped", got, seen, dropped)
+	}
+	add(t, l, l.State().Next, l.State().Next)
+	if uint64(len(told)) > dropped {
+		t.Errorf("%d told of %d", len(told), dropped)
+	}
+}
+
+// A gap record is being written while more is dropped and while the hub's
+// refusal changes the cursor: it counts as told all the same, and no more does.
+func TestGapIsToldOnce(t *testing.T) {
+	l := open(t, t.TempDir(), options())
+	add(t, l, 1, 9)
+	skip := func(first, last uint64) gap {
+		return gap{Skip: passage.Skip{First: first, Last: last, Why: passage.Dropped}}
+	}
+	l.gaps = []gap{skip(1, 6)} // 4 to 6 were dropped when 1 to 3 had been told
+	l.markTold(skip(1, 3))
+	want := []gap{skip(1, 3), skip(4, 6)}
+	want[0].told = true
+	if !slices.Equal(l.gaps, want) {
+		t.Fatalf("%+v, want %+v", l.gaps, want)
+	}
+	if _, err := l.Append(record(10)); err != nil {
+		t.Fatal(err)
+	}
+	_, records, err := l.Tail(2)
+	if err != nil || records[0].Kind != gate.GapRecord || records[0].Of != 4 || records[0].Dropped != 3 {
+		t.Errorf("told: %+v, %v", records[0], err)
+	}
+	// The cursor is on its way to the disk, with what was there before.
+	began, end := make(chan struct{}), make(chan struct{})
+	d, o := faulty(t.TempDir())
+	l = open(t, string(d.disk.(osDisk)), o)
+	add(t, l, 1, 9)
+	l.gaps = []gap{skip(1, 3)}
+	d.set(func() {
+		d.sync = func(name string) error {
+			if name == cursorName {
+				select {
+				case began <- struct{}{}:
+					<-end
+				default:
+				}
+			}
+			return nil
+		}
+	})
+	done := make(chan error)
+	go func() { done <- l.SetAside(7, "no") }()
+	<-began
+	marked := make(chan struct{})
+	go func() { l.markTold(skip(1, 3)); close(marked) }()
+	select {
+	case <-marked:
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(end)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	<-marked
+	if want := []gap{{skip(1, 3).Skip, true}}; !slices.Equal(l.gaps, want) {
+		t.Errorf("%+v, want %+v", l.gaps, want)
+	}
+}
+
+// The hub is told of no gap before it is durable: where the cursor cannot be
+// written, the records are there still, and Read gives them.
+func TestGapIsSeenWhenItIsDurable(t *testing.T) {
+	d, o := faulty(t.TempDir())
+	l := open(t, string(d.disk.(osDisk)), o)
+	add(t, l, 1, 9)
+	read := func() (skip *passage.Skip) {
+		run, err := l.Read(0, 10)
+		if err != nil || len(run.Entries) == 0 {
+			t.Fatalf("%d entries, %v", len(run.Entries), err)
+		}
+		return run.Skip
+	}
+	d.set(func() {
+		d.sync = func(name string) error {
+			if s := read(); s != nil {
+				t.Errorf("skip %+v before the cursor is flushed", *s)
+			}
+			return errDisk
+		}
+	})
+	if _, err := l.giveUp(passage.Skip{First: 1, Last: 5, Why: passage.Dropped}); !errors.Is(err, errDisk) {
+		t.Fatal(err)
+	}
+	d.set(func() { d.sync = nil })
+	if s := read(); s != nil {
+		t.Errorf("skip %+v", *s)
+	}
+	// What the hub got meanwhile is not lost.
+	if err := l.Acknowledge(3); err != nil {
+		t.Fatal(err)
+	}
+	if lost, err := l.giveUp(passage.Skip{First: 1, Last: 5, Why: passage.Dropped}); err != nil || lost != 2 {
+		t.Errorf("%d lost, %v; want 2", lost, err)
+	}
+	if lost, err := l.giveUp(passage.Skip{First: 1, Last: 5, Why: passage.Dropped}); err != nil || lost != 0 {
+		t.Errorf("%d lost again, %v", lost, err)
+	}
+}
+
+// A segment that was given up came back with a crash, readable or not: the
+// records before it end where the gap begins.
+func TestReadEndsAtAGap(t *testing.T) {
+	l := open(t, t.TempDir(), options())
+	add(t, l, 1, 20)
+	if _, err := l.giveUp(passage.Skip{First: 11, Last: 15, Why: passage.Damaged}); err != nil {
+		t.Fatal(err)
+	}
+	if got := drain(t, l); got.records != 15 || got.skipped != 5 || got.last != 20 {
+		t.Errorf("the hub gets %+v", got)
+	}
+}
+
+// What is set aside today is there tomorrow, for whoever looks into it; and a
+// segment that the disk does not let go keeps no other.
+func TestDestroyKeysOfItsDaysOnly(t *testing.T) {
+	dir := t.TempDir()
+	d, o := faulty(dir)
+	l := open(t, dir, o)
+	for day := range 4 {
+		if _, err := l.Append(onDay(uint64(day+1), day)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	aside := func(i int) string { return segmentName(l.segments[i].id) }
+	third := aside(2)
+	if err := l.setAside(unreadable{l.segments[2], 3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Acknowledge(3); err != nil {
+		t.Fatal(err)
+	}
+	there := func() bool {
+		_, err := os.Stat(filepath.Join(dir, third+damagedSuffix))
+		return err == nil
+	}
+	if _, err := l.DestroyKeys(record(1).At.AddDate(0, 0, 2)); err != nil || !there() {
+		t.Errorf("what is of the day is there: %v, %v", there(), err)
+	}
+	if _, err := l.DestroyKeys(record(1).At.AddDate(0, 0, 3)); err != nil || there() {
+		t.Errorf("what is of the day before is there: %v, %v", there(), err)
+	}
+	for day := 4; day < 7; day++ {
+		if _, err := l.Append(onDay(0, day)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stuck := aside(1)
+	d.set(func() {
+		d.sync = func(name string) error {
+			if name == stuck {
+				return errDisk
+			}
+			return nil
+		}
+	})
+	if got, err := l.DestroyKeys(record(1).At.AddDate(0, 0, 6)); got != 2 || !errors.Is(err, errDisk) {
+		t.Errorf("%d keys destroyed, %v; want those of the 2 others", got, err)
 	}
 }
