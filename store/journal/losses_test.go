@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -413,7 +414,7 @@ func TestGapIsToldOnce(t *testing.T) {
 		t.Errorf("told: %+v, %v", records[0], err)
 	}
 	// The cursor is on its way to the disk, with what was there before.
-	began, end := make(chan struct{}), make(chan struct{})
+	began, end, once := make(chan struct{}), make(chan struct{}), sync.Once{}
 	d, o := faulty(t.TempDir())
 	l = open(t, string(d.disk.(osDisk)), o)
 	add(t, l, 1, 9)
@@ -421,11 +422,7 @@ func TestGapIsToldOnce(t *testing.T) {
 	d.set(func() {
 		d.sync = func(name string) error {
 			if name == cursorName {
-				select {
-				case began <- struct{}{}:
-					<-end
-				default:
-				}
+				once.Do(func() { close(began); <-end })
 			}
 			return nil
 		}

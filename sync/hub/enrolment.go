@@ -16,6 +16,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -193,6 +194,9 @@ func (h *Hub) enrol(ctx context.Context, secret []byte, public *ecdsa.PublicKey)
 		_, _, err = update(ctx, h.store.registry, "gate."+rec.Gate, func(g *gateRecord) error {
 			if bytes.Equal(g.Certificate, rec.Certificate) {
 				return errSame
+			}
+			if slices.ContainsFunc(g.Former, func(der []byte) bool { return bytes.Equal(der, rec.Certificate) }) {
+				return errSpent // another identity has taken its place
 			}
 			if !rec.Replace {
 				return fmt.Errorf("gate %s: %w: it was enrolled meanwhile", rec.Gate, ErrConflict)

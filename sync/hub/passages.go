@@ -132,7 +132,7 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 			// The gate owns up to what it no longer has, and signed that.
 		case b.First() > at.last+1:
 			return at.last, &gapError{at.last + 1}
-		case b.First() == at.last+1 && b.Prev != at.chain && b.Skip != nil:
+		case b.First() == at.last+1 && b.Prev != at.chain && b.Skip != nil && b.Skip.Why == passage.Damaged:
 			// It lost what is here already, and with it the head of its chain. It goes
 			// on from where it signed; that is taken, and shown.
 			skips = true
