@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -317,9 +318,11 @@ func TestKeysAreErasedByTheDay(t *testing.T) {
 // left verifies from where it was cut, a gate that sends old records again is
 // not taken for a clone, and the next batch goes on.
 func TestRetention(t *testing.T) {
-	now := time.Now()
+	// The hub's other goroutines look at the clock too.
+	began := time.Now()
+	var passed atomic.Int64 // days
 	o := quiet()
-	o.Now = func() time.Time { return now }
+	o.Now = func() time.Time { return began.AddDate(0, 0, int(passed.Load())) }
 	h, _ := newHub(t, o)
 	ctx := t.Context()
 	g, still := addGate(t, h, "north"), addGate(t, h, "south")
@@ -352,11 +355,11 @@ func TestRetention(t *testing.T) {
 	if err := h.SetRetention(ctx, RetentionRequest{Retention: Retention{SealedDays: 10, ClearDays: 400}, By: "op"}); err != nil {
 		t.Fatal(err)
 	}
-	now = now.AddDate(0, 0, 11)
+	passed.Store(11)
 	if s, err := h.Sweep(ctx); err != nil || s.Keys != 2 || s.Batches != 0 {
 		t.Errorf("after 11 days: %+v, %v; want the keys of 2 segments", s, err)
 	}
-	now = now.AddDate(0, 0, 400)
+	passed.Store(411)
 	if s, err := h.Sweep(ctx); err != nil || s.Batches != 4 {
 		t.Errorf("after 411 days: %+v, %v; want 4 batches", s, err)
 	}
