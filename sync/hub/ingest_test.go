@@ -117,6 +117,82 @@ func TestOwnedUpLosses(t *testing.T) {
 	}
 }
 
+// anew gives a batch another head to go on from.
+func anew(b *passage.Batch) *passage.Batch {
+	b.Entries = append([]passage.Entry(nil), b.Entries...)
+	b.Prev[0] ^= 1
+	head := b.Prev
+	for i := range b.Entries {
+		head = b.Entries[i].Next(head)
+		b.Entries[i].Chain = head
+	}
+	return b
+}
+
+// A skip of what the hub has is no way around the chain: who drops records
+// knows their chain. Only damage loses it, and that is told.
+func TestSkipDoesNotHideAFork(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	url, _ := serve(t, h)
+	g := addGate(t, h, "north")
+	g.pass(t, 40, gate.Valid)
+	if status, n, _ := g.post(t, url, g.batch(t, 1, 10)); status != 200 || n != 10 {
+		t.Fatalf("%d %d", status, n)
+	}
+	b := anew(g.unsigned(11, 20))
+	b.Skip = &passage.Skip{First: 6, Last: 10, Why: passage.Dropped}
+	if status, _, word := g.post(t, url, g.sign(t, b)); status != 409 || word != "fork" {
+		t.Errorf("dropped, from another head: %d %q", status, word)
+	}
+	b = g.unsigned(11, 20)
+	b.Skip = &passage.Skip{First: 6, Last: 10, Why: passage.Dropped}
+	if status, n, word := g.post(t, url, g.sign(t, b)); status != 200 || n != 20 {
+		t.Errorf("dropped what arrived: %d %d %q", status, n, word)
+	}
+	b = anew(g.unsigned(21, 30))
+	b.Skip = &passage.Skip{First: 16, Last: 20, Why: passage.Damaged}
+	if status, n, word := g.post(t, url, g.sign(t, b)); status != 200 || n != 30 {
+		t.Fatalf("damaged: %d %d %q", status, n, word)
+	}
+	if got := h.fleet.raised("north", AlarmLost); !strings.Contains(got, "behind record 20") {
+		t.Errorf("alarm %q", got)
+	}
+	if v, err := h.Verify(t.Context(), GateRef{Gate: "north"}); err != nil || !v.OK() || v.Records != 30 || v.Lost != 0 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// A batch that was long on its way arrives when the gate has dropped its records
+// and said so: no second history. What was stored before it is compared still.
+func TestLateBatchOfSkippedRecords(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	url, _ := serve(t, h)
+	g := addGate(t, h, "north")
+	g.pass(t, 40, gate.Valid)
+	if status, n, _ := g.post(t, url, g.batch(t, 1, 10)); status != 200 || n != 10 {
+		t.Fatalf("%d %d", status, n)
+	}
+	b := g.unsigned(31, 40)
+	b.Skip = &passage.Skip{First: 11, Last: 30, Why: passage.Dropped}
+	if status, n, _ := g.post(t, url, g.sign(t, b)); status != 200 || n != 40 {
+		t.Fatalf("%d %d", status, n)
+	}
+	for _, first := range []uint64{6, 11, 15} {
+		if status, n, word := g.post(t, url, g.batch(t, first, 20)); status != 200 || n != 40 {
+			t.Errorf("records %d to 20, late: %d %d %q", first, status, n, word)
+		}
+	}
+	if got := h.fleet.raised("north", AlarmFork); got != "" {
+		t.Errorf("alarm %q", got)
+	}
+	if status, _, word := g.post(t, url, g.sign(t, anew(g.unsigned(6, 20)))); status != 409 || word != "fork" {
+		t.Errorf("late, of another history: %d %q", status, word)
+	}
+	if v, err := h.Verify(t.Context(), GateRef{Gate: "north"}); err != nil || !v.OK() || v.Records != 20 || v.Lost != 20 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
 // A history sent again costs the hub some reads of the stream, not all of it.
 func TestSentAgainIsBisected(t *testing.T) {
 	h, _ := newHub(t, quiet())
@@ -149,8 +225,8 @@ func TestSentAgainIsBisected(t *testing.T) {
 			t.Fatalf("record %d: message %+v, %v", seq, s, err)
 		}
 	}
-	if s, err := h.holding(t.Context(), "north", at, 401); err != nil || s != nil {
-		t.Errorf("record 401: %+v, %v", s, err)
+	if s, err := h.holding(t.Context(), "north", at, 401); err != nil || s == nil || s.batch.Last() != 400 {
+		t.Errorf("record 401: %+v, %v; want the last message before it", s, err)
 	}
 }
 

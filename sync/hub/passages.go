@@ -153,6 +153,12 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 		if err := h.keepKeys(ctx, id, b); err != nil {
 			return 0, err
 		}
+		if skips {
+			// Told before it is stored: what is stored is not told again.
+			if err := h.skipped(ctx, id, passage.Skip{First: at.last + 1, Last: b.Skip.Last, Why: b.Skip.Why}); err != nil {
+				return 0, err
+			}
+		}
 		chain := b.Head()
 		m := &nats.Msg{Subject: passagesPrefix + id, Data: body, Header: nats.Header{}}
 		first := at.last + 1
@@ -171,9 +177,6 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 		}
 		if ack.Stream != passagesStream {
 			return 0, fmt.Errorf("store batch %d-%d of gate %s: stored in %q", b.First(), b.Last(), id, ack.Stream)
-		}
-		if skips {
-			return b.Last(), h.skipped(ctx, id, passage.Skip{First: at.last + 1, Last: b.Skip.Last, Why: b.Skip.Why})
 		}
 		return b.Last(), nil
 	}
@@ -216,18 +219,21 @@ func (h *Hub) agrees(ctx context.Context, id string, at head, b *passage.Batch) 
 	if err != nil {
 		return false, err
 	}
-	if s == nil {
-		// What is past its retention cannot be compared any more.
-		cut, err := h.checkpoint(ctx, id)
-		return seq <= cut.Last, err
+	if s == nil || s.batch.Last() < b.First() {
+		// Nothing of it is here to be compared: it is past its retention, or was
+		// under way while the gate gave its records up.
+		return true, nil
 	}
-	return s.batch.Entries[seq-s.batch.First()].Chain == mine, nil
+	seq = min(seq, s.batch.Last())
+	return s.batch.Entries[seq-s.batch.First()].Chain == b.Entries[seq-b.First()].Chain, nil
 }
 
-// holding finds the message that holds a sequence, nil where none does: it was
-// skipped, or is past its retention. The stream is bisected, so that a gate which
-// sends its whole history again does not make the hub read it as often.
+// holding finds the message that holds a sequence, or the last one before it
+// where that was skipped; nil where there is neither, as past its retention. The
+// stream is bisected, so that a gate which sends its whole history again does
+// not make the hub read it as often.
 func (h *Hub) holding(ctx context.Context, id string, at head, seq uint64) (*stored, error) {
+	var below *jetstream.RawStreamMsg
 	low, high := uint64(1), at.message // the first message at or behind low that is this gate's, to high
 	for low <= high {
 		middle := low + (high-low)/2
@@ -247,13 +253,17 @@ func (h *Hub) holding(ctx context.Context, id string, at head, seq uint64) (*sto
 		case seq < first:
 			high = middle - 1
 		case seq > last:
-			low = m.Sequence + 1
+			low, below = m.Sequence+1, m
 		default:
 			s, err := parseStored(id, m.Header, m.Data, m.Sequence, m.Time)
 			return &s, err
 		}
 	}
-	return nil, nil
+	if below == nil {
+		return nil, nil
+	}
+	s, err := parseStored(id, below.Header, below.Data, below.Sequence, below.Time)
+	return &s, err
 }
 
 // skipped raises an alarm: records are lost, and the gate says so itself.
