@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"crypto/rand"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -16,32 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"greengate/gate"
-	"greengate/gate/passage"
 	"greengate/sync/hub/index"
 )
-
-// record makes records of what happened at a gate.
-func (g *testGate) record(t testing.TB, records ...gate.Record) {
-	t.Helper()
-	pub, err := passage.ParseHubKey(g.hub)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, k, err := passage.NewSegmentSealer(g.id, uint64(len(g.keys)+1), pub, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.keys = append(g.keys, k)
-	for _, r := range records {
-		g.seq++
-		e, err := s.Entry(g.seq, g.chain, r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.chain = e.Chain
-		g.all = append(g.all, e)
-	}
-}
 
 // walks are so many people who were admitted and walked through at a moment,
 // and so many who were stopped for red.
@@ -97,7 +72,7 @@ func TestDaysCountOnce(t *testing.T) {
 	g := addGate(t, h, "north")
 	now := time.Now()
 	today, week := index.DateOf(now.In(h.options.Location)), now.Add(-7*24*time.Hour)
-	g.record(t, walks(now, 6, 2)...)
+	g.write(t, walks(now, 6, 2)...)
 	g.send(t, url, 0)
 	counted(t, h, h.days)
 
@@ -119,11 +94,11 @@ func TestDaysCountOnce(t *testing.T) {
 
 	// A week's backlog comes late, and counts for its day.
 	at := g.seq
-	g.record(t, walks(week, 5, 1)...)
+	g.write(t, walks(week, 5, 1)...)
 	unset := walks(time.Unix(0, 0), 1, 0)
 	ahead := walks(now.Add(72*time.Hour), 1, 0)
 	unset[0].Clock = gate.ClockUnset
-	g.record(t, append(unset, ahead...)...)
+	g.write(t, append(unset, ahead...)...)
 	g.send(t, url, at)
 	counted(t, h, h.days)
 	check("late", h.days, today-7, 5, 1, index.Hour{Passed: 5, Judged: 6, Serious: 1})
@@ -141,7 +116,7 @@ func TestDaysCountOnce(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); other.run(ctx) }()
 	at = g.seq
-	g.record(t, walks(now, 3, 0)...)
+	g.write(t, walks(now, 3, 0)...)
 	g.send(t, url, at)
 	counted(t, h, other)
 	counted(t, h, h.days)
@@ -197,7 +172,7 @@ func TestIndexPage(t *testing.T) {
 			case id == "d" && days > 2:
 				continue
 			}
-			g.record(t, walks(at, passed, red)...)
+			g.write(t, walks(at, passed, red)...)
 		}
 		g.send(t, gates, 0)
 	}

@@ -601,30 +601,15 @@ func gateOf(t testing.TB, b Bundle) *testGate {
 // pass appends n decisions to the gate's journal.
 func (g *testGate) pass(t testing.TB, n int, reason gate.Reason) {
 	t.Helper()
-	pub, err := passage.ParseHubKey(g.hub)
-	if err != nil {
-		t.Fatal(err)
-	}
-	segment := uint64(len(g.keys) + 1)
-	s, k, err := passage.NewSegmentSealer(g.id, segment, pub, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.keys = append(g.keys, k)
-	for range n {
-		g.seq++
-		r := gate.Record{Kind: gate.DecisionRecord, At: time.Now(), Clock: gate.ClockConfirmed, Reason: reason,
+	records := make([]gate.Record, n)
+	for i := range records {
+		records[i] = gate.Record{Kind: gate.DecisionRecord, At: time.Now(), Clock: gate.ClockConfirmed, Reason: reason,
 			Sealed: gate.Sealed{CodeKind: "static", Colour: gate.Green, Region: "330106"}}
 		if reason == gate.Valid {
-			r.Verdict = gate.Admit
+			records[i].Verdict = gate.Admit
 		}
-		e, err := s.Entry(g.seq, g.chain, r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.chain = e.Chain
-		g.all = append(g.all, e)
 	}
+	g.write(t, records...)
 }
 
 // batch signs the records first to last.

@@ -190,7 +190,7 @@ func (h *Hub) operatorPages() (_ http.Handler, stop func()) {
 	index := h.serveIndex(render)
 	mux.HandleFunc("GET /index.css", serveIndexStyle)
 	mux.HandleFunc("GET /index", func(w http.ResponseWriter, r *http.Request) {
-		if c, err := r.Cookie(sessionCookie); err != nil || !s.valid(c.Value, h.options.Now()) {
+		if !in(r) {
 			http.Redirect(w, r, "/", http.StatusSeeOther)
 			return
 		}
