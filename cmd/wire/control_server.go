@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -59,6 +60,7 @@ func (c *controlServer) serve(ctx context.Context) error {
 	mux.HandleFunc("POST /lists/check", func(w http.ResponseWriter, r *http.Request) { c.answer(w, c.g.checkLists()) })
 	mux.HandleFunc("POST /lists/import", c.importLists)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 8 << 10,
+		ErrorLog:    slog.NewLogLogger(c.g.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()

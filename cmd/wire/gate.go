@@ -87,6 +87,7 @@ type Gate struct {
 	readers  []reader
 	started  time.Time
 	tally    tally
+	pulse    pulse
 	first    sync.Once
 	shown    chan struct{} // closed at the first view
 }
@@ -208,7 +209,7 @@ func (g *Gate) assembleLane() error {
 		Screens:     append([]gate.Screen{(*faces)(g)}, g.opt.Screens...),
 		Rand:        rand.Reader,
 		Log:         g.log,
-		Beat:        g.opt.Beat,
+		Beat:        g.beat,
 		Decided:     g.decided,
 	})
 	return err
@@ -284,8 +285,8 @@ func (g *Gate) openPages(guards *gate.Guards) error {
 	}
 	var err error
 	if g.web, err = web.New(web.Config{
-		Metrics: g.metrics(),
-		Lane:    g.lane, Guards: guards, Health: g.Health, Languages: g.cfg.Web.Languages, Hosts: g.cfg.Web.Hosts, Log: g.log,
+		Metrics: g.metrics(), Alive: probe(g.pulse.lacks), Ready: probe(g.lacks),
+		Lane: g.lane, Guards: guards, Health: g.Health, Languages: g.cfg.Web.Languages, Hosts: g.cfg.Web.Hosts, Log: g.log,
 		Now: func() time.Time { now, _ := g.clock.Now(); return now },
 	}); err != nil {
 		return err
@@ -403,9 +404,7 @@ func (g *Gate) Health() display.Health {
 	h.Held = g.held(now)
 	h.ListIssued, h.Lists = oldest(h.Held, g.heldHashes(now))
 	h.MapDay = g.db.MapDay()
-	for i := range g.readers {
-		h.Readers = append(h.Readers, display.ReaderHealth{Name: g.readers[i].name, State: g.readers[i].word()})
-	}
+	h.Readers = g.readerHealth()
 	h.Faults = g.currentFaults()
 	return h
 }

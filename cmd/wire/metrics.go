@@ -57,6 +57,7 @@ func (g *Gate) figures(s metrics.Sheet) error {
 	label := func(name, value string) metrics.Label { return metrics.Label{Name: name, Value: value} }
 	now, quality := g.clock.Now()
 	s.Gauge("greengate_gate_info", "The gate and its version, always 1.", 1, label("gate", g.id.Gate), label("zone", g.cfg.Zone), label("version", g.opt.Version))
+	s.Gauge("greengate_ready", "1 while the gate lacks nothing; /readyz names what it lacks.", metrics.Bool(len(g.lacks()) == 0))
 	s.Time("greengate_start_timestamp_seconds", "When the gate was started, by its own clock.", g.started)
 
 	s.State("greengate_clock_quality", "How far the clock may be trusted: 1 for the quality that holds.", "quality", quality.String(),

@@ -36,6 +36,7 @@ func TestMetrics(t *testing.T) {
 	got := metricstest.Figures(t, r.gate.metrics())
 	for name, want := range map[string]float64{
 		`greengate_gate_info{gate="east-1",version="test",zone=""}`: 1,
+		`greengate_ready`:                                           1,
 		`greengate_clock_quality{quality="unset"}`:                  0,
 		`greengate_clock_quality{quality="hub-confirmed"}`:          1,
 		`greengate_lists_freshness{grade="fresh"}`:                  1,

@@ -39,6 +39,7 @@ type rig struct {
 	stopHub func() // takes the hub off the network
 	address string // of the hub
 	now     func() time.Time
+	beat    func() // of the lane's loop, nil for none
 	log     *lockedBuffer
 }
 
@@ -165,7 +166,7 @@ func (r *rig) start() {
 	r.lane.Thermometer.SetTemperature(36500, 23000)
 	r.views = make(chan gate.View, 1024)
 	r.gate, err = Open(cfg, Hardware{Panel: r.panel, Thermometer: sensor, PassageContact: true},
-		Options{Log: log, Now: r.now, Synchronised: func() bool { return true }, Screens: []gate.Screen{viewScreen(r.views)}, Version: "test"})
+		Options{Log: log, Now: r.now, Beat: r.beat, Synchronised: func() bool { return true }, Screens: []gate.Screen{viewScreen(r.views)}, Version: "test"})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -115,8 +115,10 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
 		s.stream(w, r, false, func() bool { return true })
 	})
-	if s.cfg.Metrics != nil {
-		mux.Handle("GET /metrics", s.cfg.Metrics)
+	for name, own := range map[string]http.Handler{"/metrics": s.cfg.Metrics, "/healthz": s.cfg.Alive, "/readyz": s.cfg.Ready} {
+		if own != nil {
+			mux.Handle("GET "+name, own)
+		}
 	}
 	if s.cfg.Lane != nil && s.cfg.Guards != nil {
 		mux.HandleFunc("GET /guard", s.serve("guard.html"))

@@ -43,6 +43,9 @@ type Config struct {
 	// Metrics serves /metrics; nil for none. It may show nothing about persons:
 	// whoever reaches the kiosk's page reaches it.
 	Metrics http.Handler
+	// Alive serves /healthz and Ready /readyz; nil for none. What holds for
+	// Metrics holds for both.
+	Alive, Ready http.Handler
 	// Languages in the order shown, the first one largest; one to three. Empty means zh and en.
 	Languages []string
 	// Hosts are host names that the pages are also served under, beside the
