@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"greengate/cmd/loglines"
 	"greengate/cmd/version"
 	"greengate/cmd/wire"
 	"greengate/display"
@@ -25,7 +26,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(os.Stderr, "gated: %v\n", err)
+		if !loglines.Told(err) {
+			fmt.Fprintf(os.Stderr, "gated: %v\n", err)
+		}
 		stop()
 		os.Exit(1)
 	}
@@ -37,6 +40,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	config := flags.String("config", "/etc/greengate/gate.toml", "configuration `file`")
 	check := flags.Bool("check", false, "read the configuration, open nothing, say what is wrong, and end")
 	show := flags.Bool("show", false, "print a line for each change of the lane")
+	var format loglines.Format
+	flags.Var(&format, "log", "`format` of the log's lines on standard error: text or json")
 	printVersion := flags.Bool("version", false, "print the version and end")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -59,7 +64,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	// Memory is bounded on a small board: the lists take what they take, and
 	// the collector is told early.
 	debug.SetGCPercent(50)
-	log := slog.New(slog.NewTextHandler(stderr, nil))
+	log := format.Open(stderr)
+	defer func() { err = format.End(log, err) }()
 	notify, err := wire.NewNotifier(os.Getenv)
 	if err != nil {
 		return err

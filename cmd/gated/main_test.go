@@ -3,16 +3,19 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
 
+	"greengate/cmd/loglines"
 	"greengate/sync/enrol"
 	"greengate/sync/hub"
 )
@@ -77,9 +80,17 @@ func TestLifeUnderServiceManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	if err := run(t.Context(), []string{"-config", file}, &out, &errs); err == nil || !strings.Contains(err.Error(), "gatehub gate add") {
+	if err := run(t.Context(), []string{"-config", file}, &out, &errs); err == nil || !strings.Contains(err.Error(), "gatehub gate add") || loglines.Told(err) {
 		t.Errorf("without an identity: %v", err)
 	}
+	errs.Reset()
+	if err := run(t.Context(), []string{"-config", file, "-log", "json"}, &out, &errs); err == nil || !loglines.Told(err) {
+		t.Errorf("without an identity, as JSON: %v", err)
+	}
+	if all := objects(t, errs.String()); len(all) == 0 || all[len(all)-1]["msg"] != "ended" || !strings.Contains(all[len(all)-1]["error"].(string), "gatehub gate add") {
+		t.Errorf("the log does not tell of the end: %v", all)
+	}
+	errs.Reset()
 
 	hubDir := filepath.Join(dir, "hub")
 	if err := hub.Init(t.Context(), hubDir, hub.Config{Name: "t", URL: "https://127.0.0.1:1", Provinces: []string{"33"}}, hub.Options{}); err != nil {
@@ -110,7 +121,7 @@ func TestLifeUnderServiceManager(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "400000")
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, []string{"-config", file, "-show"}, &out, &errs) }()
+	go func() { ended <- run(ctx, []string{"-config", file, "-show", "-log", "json"}, &out, &errs) }()
 	heard := func(want string) {
 		t.Helper()
 		if err := notify.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
@@ -137,4 +148,25 @@ func TestLifeUnderServiceManager(t *testing.T) {
 	if !strings.Contains(out.String(), "\n") {
 		t.Error("-show showed nothing")
 	}
+	if all := objects(t, errs.String()); !slices.ContainsFunc(all, func(o map[string]any) bool { return o["msg"] == "gate runs" && o["pages"] != "" }) {
+		t.Errorf("the log does not say that the gate runs: %v", all)
+	}
+}
+
+// objects reads a log of JSON; each line must be one object.
+func objects(t *testing.T, log string) []map[string]any {
+	t.Helper()
+	var all []map[string]any
+	for line := range strings.Lines(log) {
+		var o map[string]any
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			t.Errorf("no object: %q: %v", line, err)
+			continue
+		}
+		if o["time"] == nil || o["level"] == nil || o["msg"] == nil {
+			t.Errorf("lacks time, level or msg: %q", line)
+		}
+		all = append(all, o)
+	}
+	return all
 }

@@ -12,13 +12,17 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"greengate/cmd/loglines"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintf(os.Stderr, "gatehub: %v\n", err)
+		if !loglines.Told(err) {
+			fmt.Fprintf(os.Stderr, "gatehub: %v\n", err)
+		}
 		stop()
 		os.Exit(1)
 	}

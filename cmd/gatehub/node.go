@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 
 	"greengate/sync/hub"
 )
@@ -32,11 +31,13 @@ func addNode(f *flag.FlagSet) action {
 func node(f *flag.FlagSet) action {
 	var o hub.NodeOptions
 	name := f.String("name", "", "the node's `name`, another for each")
+	format := logFormat(f)
 	f.StringVar(&o.Listen, "listen", ":4222", "`address` for hubs, TLS by certificates of the hub's authority")
 	f.StringVar(&o.Cluster, "cluster", ":6222", "`address` for the other nodes, in the same way")
 	f.Var((*list)(&o.Routes), "route", "another node's `address`, HOST:PORT of its -cluster; repeat for each")
 	return func(ctx context.Context, in call) (err error) {
-		o.Log = slog.New(slog.NewTextHandler(in.stderr, nil))
+		o.Log = format.Open(in.stderr)
+		defer func() { err = format.End(o.Log, err) }()
 		n, err := hub.OpenNode(in.dir, *name, o)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"greengate/cmd/loglines"
 	"greengate/sync/hub"
 )
 
@@ -43,13 +44,15 @@ func serve(f *flag.FlagSet) action {
 	out := f.String("out", "", "keep the signed lists in this `folder` too, as plain files for another web server")
 	every := f.Duration("publish", 0, "how long a change waits for others before it is published; the hub's default where 0")
 	nodes := f.String("nats", "", "the `addresses` of the cluster's nodes, nats://HOST:PORT,..., for a hub that init made with -cluster")
+	format := logFormat(f)
 	var c hub.Cluster
 	f.IntVar(&c.Replicas, "replicas", 3, "on how many nodes of the cluster everything lies: 1, 3 or 5")
 	f.StringVar(&c.Credentials, "nats-creds", "", "credentials `file`, for a cluster that is not of `gatehub node`")
 	f.StringVar(&c.SystemCredentials, "nats-system-creds", "", "credentials `file` of its system account, where its nodes say whether they flush each write")
 	f.StringVar(&c.CA, "nats-ca", "", "`file` with the authority of its certificates; the system's ones where empty")
 	return func(ctx context.Context, in call) (err error) {
-		log := slog.New(slog.NewTextHandler(in.stderr, nil))
+		log := format.Open(in.stderr)
+		defer func() { err = format.End(log, err) }()
 		o := options(log, *every)
 		o.Mirror = *out
 		o.Cluster = c
@@ -89,4 +92,11 @@ func options(log *slog.Logger, publish time.Duration) hub.Options {
 		o.PublishDelay = publish
 	}
 	return o
+}
+
+// logFormat declares the flag of what runs for long.
+func logFormat(f *flag.FlagSet) *loglines.Format {
+	format := new(loglines.Format)
+	f.Var(format, "log", "`format` of the log's lines on standard error: text or json")
+	return format
 }
