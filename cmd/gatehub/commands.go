@@ -177,6 +177,14 @@ var commands = []command{
 			return c.hub.RevokeGate(ctx, hub.GateRef{Gate: c.args[0], By: whoami()})
 		}
 	}},
+	{words: "gate wipe", args: "NAME", help: "order a device to send what it has and then destroy all it holds: passages, lists, PINs, key; audited", prepare: func(f *flag.FlagSet) action {
+		var r hub.WipeRequest
+		f.BoolVar(&r.Cancel, "cancel", false, "take the order back, where the gate has not heard of it yet")
+		return func(ctx context.Context, c call) error {
+			r.Gate, r.By = c.args[0], whoami()
+			return c.hub.WipeGate(ctx, r)
+		}
+	}},
 	{words: "gate list", help: "list gates with their last contact", prepare: func(f *flag.FlagSet) action {
 		return func(ctx context.Context, c call) error { return show(c)(c.hub.Gates(ctx)) }
 	}},

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -90,12 +91,15 @@ type Gate struct {
 	pulse    pulse
 	first    sync.Once
 	shown    chan struct{} // closed at the first view
+	order    chan struct{} // closed when the gate is to be wiped
+	toWipe   atomic.Bool   // that, as a fault's word
+	closed   bool
 }
 
 // Open puts a gate together. Nothing moves before Run; the hardware was made
 // safe when it was opened. On an error everything opened here is closed again.
 func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
-	g := &Gate{cfg: cfg, opt: opt, log: opt.Log, hardware: hw, started: opt.Now(), shown: make(chan struct{})}
+	g := &Gate{cfg: cfg, opt: opt, log: opt.Log, hardware: hw, started: opt.Now(), shown: make(chan struct{}), order: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())
@@ -104,7 +108,13 @@ func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
+	if err := goOn(cfg, opt); err != nil {
+		return nil, err
+	}
 	if g.id, err = enrol.Load(cfg.Identity); err != nil {
+		return nil, err
+	}
+	if err := g.reread(); err != nil {
 		return nil, err
 	}
 	guards, err := g.guards()
@@ -314,6 +324,7 @@ func (g *Gate) Lane() *gate.Lane { return g.lane }
 // called once the lane has shown its first view, which may be a fault: a gate
 // with a full journal must live to empty it. Lists, upload, pages and readers
 // that fail do not stop the lane; the lane and its contacts do stop the rest.
+// It ends with [ErrWiped] once it has obeyed an order to wipe, and is closed then.
 func (g *Gate) Run(ctx context.Context, ready func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return stopped(ctx, "lane", g.lane.Run(ctx)) })
@@ -352,7 +363,12 @@ func (g *Gate) Run(ctx context.Context, ready func()) error {
 	aside("certificate", g.renewer.Run)
 	aside("journal watch", g.watchJournal)
 	aside("destroying keys", g.destroyKeys)
-	return group.Wait()
+	group.Go(func() error { return g.awaitOrder(ctx) })
+	err := group.Wait()
+	if errors.Is(err, errObey) {
+		return g.obey()
+	}
+	return err
 }
 
 // stopped tells an end that was asked for from a failure.
@@ -366,8 +382,12 @@ func stopped(ctx context.Context, name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// Close closes what Open opened, in any state. The hardware is the caller's.
+// Close closes what Open opened, in any state, once. The hardware is the caller's.
 func (g *Gate) Close() error {
+	if g.closed {
+		return nil
+	}
+	g.closed = true
 	var errs []error
 	if g.control != nil {
 		errs = append(errs, g.control.close())
@@ -473,6 +493,9 @@ func (g *Gate) currentFaults() []string {
 	faults = append(faults, journalFaults(g.journal.State().Losses)...)
 	if v := g.lane.Outputs().View; v.FaultCode != "" {
 		faults = append(faults, v.FaultCode)
+	}
+	if g.toWipe.Load() {
+		faults = append(faults, "wipe-ordered")
 	}
 	if up := g.uploader.State(); up.Stop != upload.Running {
 		faults = append(faults, "upload-"+string(up.Stop))

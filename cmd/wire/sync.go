@@ -36,7 +36,7 @@ func (g *Gate) synchronise() error {
 	g.wake = make(chan struct{}, 1)
 	g.uploader = &upload.Uploader{
 		Journal: outgoing{g.journal}, Client: client, URL: g.id.HubURL, Gate: g.id.Gate, Signer: &g.worn,
-		Wake: g.wake, HubTime: g.clock.Confirm, Condition: g.Condition, Log: g.log,
+		Wake: g.wake, HubTime: g.clock.Confirm, Condition: g.Condition, Instance: upload.NewInstance(), Wipe: g.ordered, Log: g.log,
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ func (h *Hub) adminHandler(ended <-chan struct{}) http.Handler {
 	op(h, mux, "gate-add", h.AddGate)
 	op(h, mux, "gate-invite", h.InviteGate)
 	op(h, mux, "gate-revoke", act(h.RevokeGate))
+	op(h, mux, "gate-wipe", act(h.WipeGate))
 	op(h, mux, "gates", bare(h.Gates))
 	op(h, mux, "alarms", bare(h.Alarms))
 	op(h, mux, "alarm-clear", act(h.ClearAlarm))

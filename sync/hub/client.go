@@ -185,6 +185,12 @@ func (c *Client) RevokeGate(ctx context.Context, r GateRef) error {
 	return err
 }
 
+// WipeGate orders a gate to destroy what it holds; see [Hub.WipeGate].
+func (c *Client) WipeGate(ctx context.Context, r WipeRequest) error {
+	_, err := call[WipeRequest, None](ctx, c, "gate-wipe", r)
+	return err
+}
+
 // Gates lists all gates.
 func (c *Client) Gates(ctx context.Context) ([]GateStatus, error) {
 	return call[None, []GateStatus](ctx, c, "gates", None{})

@@ -29,6 +29,8 @@ type contact struct {
 	// Hub is the one that heard of the gate: each hears itself too.
 	Hub     string `json:"hub"`
 	Backlog uint64 `json:"backlog"`
+	// Instance is the run of the gate's program that spoke, "" for not told.
+	Instance string `json:"instance,omitempty"`
 	// Condition as the gate wrote it, "" for nothing said.
 	Condition string `json:"condition,omitempty"`
 }
@@ -42,6 +44,9 @@ func parseContact(data []byte) (contact, *gate.Condition, error) {
 	if err := decodeStrict(data, &c); err != nil {
 		return contact{}, nil, fmt.Errorf("%w: %w", errContact, err)
 	}
+	if c.Instance != "" && !instancePattern.MatchString(c.Instance) {
+		return contact{}, nil, fmt.Errorf("%w: instance %.40q", errContact, c.Instance)
+	}
 	if c.Condition == "" {
 		return c, nil, nil
 	}
@@ -53,9 +58,9 @@ func parseContact(data []byte) (contact, *gate.Condition, error) {
 }
 
 // heard notes a gate's contact, here and at the other hubs.
-func (h *Hub) heard(id string, backlog uint64, said *gate.Condition) {
+func (h *Hub) heard(id string, backlog uint64, said *gate.Condition, instance string) {
 	h.fleet.contact(id, h.options.Now(), backlog, said)
-	c := contact{Hub: h.self, Backlog: backlog}
+	c := contact{Hub: h.self, Backlog: backlog, Instance: instance}
 	if said != nil {
 		c.Condition = said.String()
 	}
@@ -81,6 +86,7 @@ func (h *Hub) hearOthers() error {
 		}
 		if c.Hub != h.self {
 			h.fleet.contact(id, h.options.Now(), c.Backlog, said)
+			h.fleet.instance(id, c.Instance)
 		}
 	})
 	if err != nil {

@@ -48,6 +48,8 @@ type gateState struct {
 	said  *gate.Condition
 	since map[AlarmKind]time.Time
 	last  uint64
+	// instances are the runs of the gate's program that spoke, the newest last.
+	instances []string
 	// history are the alarms that stay.
 	history map[AlarmKind]alarmRecord
 	// unreadables came within a day of each other, from unreadableSince to unreadable.
@@ -67,6 +69,7 @@ type known struct {
 	site    string
 	added   time.Time
 	revoked bool
+	wipe    *WipeStatus
 	ends    time.Time // of its certificate
 }
 
@@ -75,7 +78,7 @@ func knownOf(g gateRecord) (known, error) {
 	if err != nil {
 		return known{}, fmt.Errorf("certificate in the registry: %w", err)
 	}
-	return known{site: g.Site, added: g.Added, revoked: g.Revoked, ends: cert.NotAfter}, nil
+	return known{site: g.Site, added: g.Added, revoked: g.Revoked, wipe: g.wipeStatus(), ends: cert.NotAfter}, nil
 }
 
 // decoded is an entry's value.
@@ -329,7 +332,7 @@ func (f *fleet) all(now time.Time) []GateStatus {
 		if !g.registered {
 			continue
 		}
-		s := GateStatus{Gate: id, Site: g.known.site, Added: g.known.added, Revoked: g.known.revoked}
+		s := GateStatus{Gate: id, Site: g.known.site, Added: g.known.added, Revoked: g.known.revoked, Wipe: g.known.wipe}
 		f.status(g, &s, now)
 		out = append(out, s)
 	}

@@ -75,6 +75,7 @@ func (h *Hub) gateServer() *http.Server {
 	mux.HandleFunc("GET /v1/time", h.handleTime)
 	h.enrolmentRoutes(mux)
 	mux.HandleFunc("POST /.well-known/est/simplereenroll", h.handleReenrol)
+	mux.HandleFunc("POST /v1/wiped", h.handleWiped)
 	mux.HandleFunc("POST /v1/passages", func(w http.ResponseWriter, r *http.Request) {
 		cert := shown(r)
 		if cert == nil {
@@ -166,6 +167,12 @@ func shown(r *http.Request) *x509.Certificate {
 // contact. The answer is written when there is none.
 func (h *Hub) caller(w http.ResponseWriter, r *http.Request, cert *x509.Certificate) (string, gateRecord, bool) {
 	id, rec, err := h.authenticate(r.Context(), cert)
+	if err == nil || errors.Is(err, errRevoked) {
+		// Also who is refused is told: a revoked gate is the one to be wiped.
+		if err := h.tellWipe(w, id, rec, cert); err != nil {
+			h.log.Error("order to wipe not told", "gate", id, "err", err)
+		}
+	}
 	if errors.Is(err, errRevoked) {
 		// It may have a better certificate by now: another connection shows it.
 		w.Header().Set("Connection", "close")
@@ -197,7 +204,7 @@ func (h *Hub) caller(w http.ResponseWriter, r *http.Request, cert *x509.Certific
 			said = &c
 		}
 	}
-	h.heard(id, backlog, said)
+	h.heard(id, backlog, said, h.instance(r, id))
 	if !bytes.Equal(rec.Certificate, cert.Raw) {
 		w.Header().Set("Connection", "close") // the next one shows the new certificate
 	}
@@ -250,7 +257,7 @@ func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.
 	case err == nil:
 		if n, perr := strconv.ParseUint(r.Header.Get("Greengate-Backlog"), 10, 64); perr == nil {
 			// What it had before this batch, less what the batch brought.
-			h.heard(id, n-min(n, uint64(len(b.Entries))), nil)
+			h.heard(id, n-min(n, uint64(len(b.Entries))), nil, "")
 		}
 		answer(w, http.StatusOK, timeAnswer{Acknowledged: &acknowledged, Time: h.options.Now().UTC()})
 	case errors.As(err, &gap):

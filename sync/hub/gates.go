@@ -30,7 +30,9 @@ type gateRecord struct {
 	// before may finish what it is at.
 	Renewed time.Time `json:"renewed,omitzero"`
 	Revoked bool      `json:"revoked,omitempty"`
-	By      string    `json:"by"`
+	// Wipe is the order to destroy what the gate holds, nil for none.
+	Wipe *wipeRecord `json:"wipe,omitempty"`
+	By   string      `json:"by"`
 }
 
 // maxFormer is how many certificates one gate may have had.
@@ -140,8 +142,11 @@ func (h *Hub) authenticate(ctx context.Context, cert *x509.Certificate) (string,
 	case bytes.Equal(g.Certificate, cert.Raw):
 		return id, g, nil
 	case g.Next != nil && bytes.Equal(g.Next, cert.Raw):
-		g, err := h.promote(ctx, id, cert.Raw)
-		return id, g, err
+		promoted, err := h.promote(ctx, id, cert.Raw)
+		if errors.Is(err, errRevoked) {
+			return id, g, err
+		}
+		return id, promoted, err
 	case g.superseded(cert.Raw):
 		if now.Sub(g.Renewed) < handover {
 			return id, g, nil
@@ -157,7 +162,7 @@ func (h *Hub) authenticate(ctx context.Context, cert *x509.Certificate) (string,
 func (h *Hub) Gates(ctx context.Context) ([]GateStatus, error) {
 	out := []GateStatus{}
 	err := list(ctx, h.store.registry, "gate.", func(id string, g gateRecord) error {
-		out = append(out, GateStatus{Gate: id, Site: g.Site, County: g.County, Added: g.Added, Revoked: g.Revoked})
+		out = append(out, GateStatus{Gate: id, Site: g.Site, County: g.County, Added: g.Added, Revoked: g.Revoked, Wipe: g.wipeStatus()})
 		return nil
 	})
 	now := h.options.Now()

@@ -188,7 +188,7 @@ type gateQuery struct {
 }
 
 // gateStates are what may be filtered by, in the order shown.
-var gateStates = []string{"all", "with-alarm", "online", "silent", "never-seen", "revoked"}
+var gateStates = []string{"all", "with-alarm", "online", "silent", "never-seen", "revoked", "to-wipe", "wiped"}
 
 // gateColumns are the table's, with what each is sorted by; nil for not.
 var gateColumns = []struct {
@@ -285,6 +285,10 @@ func (q gateQuery) matches(g *gateView) bool {
 func (h *Hub) gateViewOf(l language, s GateStatus, now time.Time) gateView {
 	g := gateView{GateStatus: s, state: "online", Class: "good", Contact: l.ago(now, s.LastContact)}
 	switch {
+	case s.Wipe != nil && !s.Wipe.Former && !s.Wipe.Done.IsZero():
+		g.state, g.Class = "wiped", "off"
+	case s.Wipe != nil && !s.Wipe.Former:
+		g.state, g.Class = "to-wipe", "warn"
 	case s.Revoked:
 		g.state, g.Class = "revoked", "off"
 	case s.LastContact.IsZero():

@@ -91,7 +91,7 @@ func (h *Hub) reenrol(ctx context.Context, cert *x509.Certificate, public *ecdsa
 		return nil, err
 	}
 	g, _, err = update(ctx, h.store.registry, "gate."+id, func(g *gateRecord) error {
-		if g.Revoked || !bytes.Equal(g.Certificate, cert.Raw) {
+		if g.Revoked || !bytes.Equal(g.Certificate, cert.Raw) || g.toWipe(cert.Raw) {
 			return errRevoked
 		}
 		if g.Next != nil {

@@ -208,6 +208,8 @@ type GateStatus struct {
 	County  string    `json:"county,omitempty"`
 	Added   time.Time `json:"added"`
 	Revoked bool      `json:"revoked,omitempty"`
+	// Wipe is the order to destroy what it holds, nil for none.
+	Wipe *WipeStatus `json:"wipe,omitempty"`
 	// LastContact is when it was last heard of, zero if never.
 	LastContact time.Time `json:"last_contact,omitzero"`
 	// Backlog is what it said it still has, at its last contact.

@@ -155,7 +155,7 @@ var pageWords = map[string]wording{
 	"lists": {"Lists", "名单"}, "clock": {"Clock", "时钟"}, "backlog": {"Backlog", "积压"}, "journal": {"Journal", "日志"}, "faults": {"Faults", "故障"},
 	"hour": {"This hour: admitted / held / refused", "本小时：放行 / 待处理 / 拒绝"}, "why": {"Why not", "原因"},
 	"filter": {"Name or site", "名称或地点"}, "show": {"Show", "显示"}, "all": {"all", "全部"}, "online": {"online", "在线"}, "silent": {"silent", "失联"},
-	"never-seen": {"never seen", "从未联系"}, "revoked": {"revoked", "已吊销"}, "with-alarm": {"with an alarm", "有告警"},
+	"never-seen": {"never seen", "从未联系"}, "revoked": {"revoked", "已吊销"}, "to-wipe": {"wipe ordered", "待清除"}, "wiped": {"wiped", "已清除"}, "with-alarm": {"with an alarm", "有告警"},
 	"none-match": {"No gate matches.", "没有符合的闸机。"}, "no-gate": {"No gate yet. Make one with", "还没有闸机。添加："},
 	"of": {"of", "/"}, "previous": {"Previous", "上一页"}, "following": {"Next", "下一页"}, "sort-up": {"ascending", "升序"}, "sort-down": {"descending", "降序"},
 	"reasons": {"Reasons", "原因"}, "reason": {"Reason", "原因"}, "count-today": {"today", "今日"}, "count-hour": {"this hour", "本小时"},

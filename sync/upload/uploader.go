@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	crand "crypto/rand"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +23,7 @@ import (
 
 	"greengate/gate"
 	"greengate/gate/passage"
+	"greengate/gate/wipe"
 )
 
 // The ways in which the hub refuses for good. Every other error of
@@ -61,6 +64,9 @@ const maxFlights = 2
 // maxAnswer is the most bytes of an answer that are read. A real one has about 100.
 const maxAnswer = 4096
 
+// wipeHeader carries an order to wipe, in base64.
+const wipeHeader = "Greengate-Wipe"
+
 // maxTimeTrip is the longest exchange that still tells the time: half of it is the error.
 const maxTimeTrip = 10 * time.Second
 
@@ -97,6 +103,12 @@ type Uploader struct {
 	HubTime func(time.Time)
 	// Condition is how the gate is, told with each exchange; nil to not tell.
 	Condition func() gate.Condition
+	// Instance is a word of this run of the program, told with each exchange, by
+	// which the hub sees two devices that have one identity; see [NewInstance].
+	Instance string
+	// Wipe is told an order to wipe that came with an answer, as it came: whoever
+	// stands between may have made it. It does not block; nil to not be told.
+	Wipe func(order []byte)
 	// Heartbeat and Timeout; the defaults when zero.
 	Heartbeat, Timeout time.Duration
 	Log                *slog.Logger
@@ -114,6 +126,10 @@ type Uploader struct {
 	packer    *zstd.Encoder
 	contacted time.Time // last exchange of any outcome 200
 }
+
+// NewInstance returns a word that no other run of the program has: 26 letters
+// and digits. It is kept in memory alone, for what lies on a card is copied with it.
+func NewInstance() string { return crand.Text() }
 
 // NewClient returns a client for the hub with deadlines on every step, for
 // this side of mutual TLS. It speaks HTTP/1.1: with one exchange on a
@@ -576,6 +592,9 @@ func (u *Uploader) exchange(ctx context.Context, method, path string, body []byt
 	}
 	req.Header.Set("Greengate-Gate", u.Gate)
 	req.Header.Set("Greengate-Backlog", strconv.FormatUint(backlog, 10))
+	if u.Instance != "" {
+		req.Header.Set("Greengate-Instance", u.Instance)
+	}
 	if u.Condition != nil {
 		req.Header.Set("Greengate-Condition", u.Condition().String())
 	}
@@ -590,6 +609,7 @@ func (u *Uploader) exchange(ctx context.Context, method, path string, body []byt
 	if err != nil {
 		return 0, answer{}, fmt.Errorf("answer with status %d: %w", resp.StatusCode, err)
 	}
+	u.passOrder(resp.Header.Get(wipeHeader))
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return 0, answer{}, fmt.Errorf("%w (status %d)", ErrForbidden, resp.StatusCode)
@@ -610,6 +630,19 @@ func (u *Uploader) exchange(ctx context.Context, method, path string, body []byt
 		u.HubTime(a.Time.Add(trip / 2))
 	}
 	return resp.StatusCode, a, nil
+}
+
+// passOrder hands on an order to wipe that came with an answer of any status.
+func (u *Uploader) passOrder(text string) {
+	if text == "" || len(text) > base64.StdEncoding.EncodedLen(wipe.MaxOrder) || u.Wipe == nil {
+		return
+	}
+	order, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		u.Log.Warn("an order to wipe is not understood", "err", err)
+		return
+	}
+	u.Wipe(order)
 }
 
 // retryAfter reads the header: seconds or a date (RFC 9110 section 10.2.3);
