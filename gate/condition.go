@@ -99,7 +99,7 @@ func conditionFaults(faults string) string {
 
 // ParseCondition reads what String writes, and nothing else: all fields of one
 // of its two forms, in their order, with one space between them and each number
-// in one form.
+// in one form. Its errors repeat nothing of the text: they go to the hub's log.
 func ParseCondition(text string) (Condition, error) {
 	if len(text) > MaxCondition {
 		return Condition{}, fmt.Errorf("%w: %d bytes, at most %d", ErrCondition, len(text), MaxCondition)
@@ -119,13 +119,13 @@ func ParseCondition(text string) (Condition, error) {
 		case "lists":
 			for c.Lists = ListMissing; c.Lists.String() != value; c.Lists++ {
 				if c.Lists == TooOld {
-					return Condition{}, fmt.Errorf("%w: lists %.20q", ErrCondition, value)
+					return Condition{}, fmt.Errorf("%w: no such lists", ErrCondition)
 				}
 			}
 		case "clock":
 			for c.Clock = ClockUnset; c.Clock.String() != value; c.Clock++ {
 				if c.Clock == ClockConfirmed {
-					return Condition{}, fmt.Errorf("%w: clock %.20q", ErrCondition, value)
+					return Condition{}, fmt.Errorf("%w: no such clock", ErrCondition)
 				}
 			}
 		case "version":
@@ -144,13 +144,13 @@ func ParseCondition(text string) (Condition, error) {
 			}
 			n, err := strconv.ParseUint(value, 10, bits)
 			if err != nil {
-				return Condition{}, fmt.Errorf("%w: %s %.24q", ErrCondition, name, value)
+				return Condition{}, fmt.Errorf("%w: no number for %s", ErrCondition, name)
 			}
 			numbers[i] = n
 		}
 	}
 	if numbers[1] > uint64(maxAge/time.Second) {
-		return Condition{}, fmt.Errorf("%w: lists of %d seconds", ErrCondition, numbers[1])
+		return Condition{}, fmt.Errorf("%w: lists from before there were any", ErrCondition)
 	}
 	c.Age = time.Duration(numbers[1]) * time.Second
 	c.Held, c.Policy, c.Map = uint32(numbers[2]), numbers[4], numbers[5]

@@ -93,7 +93,8 @@ func (h *Hub) ingest(ctx context.Context, id string, rec gateRecord, body []byte
 // key without its records is destroyed with its day.
 func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Batch) (uint64, error) {
 	if b.Gate != id {
-		return 0, errors.Join(fmt.Errorf("%w: it says %q", errForeign, b.Gate), h.refuse(ctx, id, breakForeign, "a batch in the name of another gate", b))
+		// What name it has instead is for the evidence, not for the log.
+		return 0, errors.Join(fmt.Errorf("%w: it has another's name", errForeign), h.refuse(ctx, id, breakForeign, "a batch in the name of another gate", b))
 	}
 	key, err := publicKey(rec.Certificate)
 	if err != nil {
