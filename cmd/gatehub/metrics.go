@@ -16,6 +16,12 @@ const (
 	figuresWithin = 10 * time.Second
 	// silentAfter is from when on a gate counts as silent: three contacts missed.
 	silentAfter = 3 * time.Minute
+	// indexEvery is how long an index that was computed is shown: it moves by the
+	// hour, and reads five days of every gate.
+	indexEvery = 5 * time.Minute
+	// maxCounties bounds the series of the index. China has fewer; whoever names
+	// more has mistyped them.
+	maxCounties = 3000
 )
 
 // figures serves the hub's figures. Gates are counted by what they say of
@@ -23,6 +29,7 @@ const (
 // the monitor more than it tells, and each gate serves its own.
 func figures(log *slog.Logger) func(*hub.Hub) http.Handler {
 	return func(h *hub.Hub) http.Handler {
+		kept := &indexes{of: h.Indexes, now: time.Now, most: maxCounties, log: log}
 		return metrics.Handler(log, func(s metrics.Sheet) error {
 			ctx, cancel := context.WithTimeout(context.Background(), figuresWithin)
 			defer cancel()
@@ -56,6 +63,7 @@ func figures(log *slog.Logger) func(*hub.Hub) http.Handler {
 			for _, d := range p.Due {
 				s.Time("greengate_hub_role_end_timestamp_seconds", "End of a role of offline keys that is past half its life.", d.Ends, metrics.Label{Name: "role", Value: d.Role})
 			}
+			kept.figures(ctx, s)
 			return nil
 		})
 	}

@@ -80,13 +80,16 @@ func TestFiguresOfAHub(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if _, err := h.AddGate(t.Context(), hub.GateRequest{Gate: "east-1", By: "test"}); err != nil {
+	if _, err := h.AddGate(t.Context(), hub.GateRequest{Gate: "east-1", County: "330106", By: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.Publish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	got := metricstest.Figures(t, figures(slog.New(slog.DiscardHandler))(h))
+	if got[`greengate_hub_index_gates{county="330106"}`] != 1 || got["greengate_hub_index_failing"] != 0 {
+		t.Errorf("no index of its county: %v", got)
+	}
 	if got["greengate_hub_timestamp_version"] < 1 || got["greengate_hub_issued_timestamp_seconds"] < 1e9 || got["greengate_hub_publish_failing"] != 0 || got[`greengate_hub_gates{state="never-seen"}`] != 1 {
 		t.Errorf("figures: %v", got)
 	}
