@@ -376,7 +376,7 @@ func stopped(ctx context.Context, name string, err error) error {
 	if err == nil && ctx.Err() == nil {
 		return fmt.Errorf("%s stopped by itself", name)
 	}
-	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if err == nil || ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
 		return nil
 	}
 	return fmt.Errorf("%s: %w", name, err)
