@@ -24,10 +24,10 @@ const (
 	maxConnections = 20000
 	maxPerAddress  = 512
 	// maxIngest is how many batches are taken in at a time; a batch may be 1 MiB.
-	// One gate may have maxIngestEach of these turns: one, and one more beside an
-	// upload that was cut off and hangs.
+	// One gate may have maxIngestEach of these turns: as many as it sends at once
+	// while it has a backlog.
 	maxIngest     = 64
-	maxIngestEach = 2
+	maxIngestEach = 4
 	// busyRetry is what a gate is told that comes when all are taken.
 	busyRetry = 5 * time.Second
 )

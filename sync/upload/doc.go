@@ -9,7 +9,7 @@
 // by (gate, sequence), so a batch whose answer was lost is simply sent again:
 // the hub knows what it has.
 //
-// Where full batches wait, [Uploader.Run] has two on their way at once, read,
+// Where full batches wait, [Uploader.Run] has four on their way at once, read,
 // signed and compressed while the one before travels. They are acknowledged in
 // their order; one that overtakes is a gap at the hub and is sent again.
 //

@@ -336,7 +336,7 @@ func (l *link) flow(t *testing.T) (failed int) {
 	return failed
 }
 
-// A backlog goes out with two batches on their way at once, and each record is
+// A backlog goes out with some batches on their way at once, and each record is
 // acknowledged in order.
 func TestStream(t *testing.T) {
 	l := newLink(t, 3003)
@@ -394,7 +394,7 @@ func TestStreamOvertaken(t *testing.T) {
 	}
 }
 
-// Whatever befalls two batches on their way, each record arrives once.
+// Whatever befalls the batches on their way, each record arrives once.
 func TestStreamThroughFaults(t *testing.T) {
 	l := newLink(t, 6_001)
 	l.hub.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
