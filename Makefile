@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 # The race detector needs a C compiler; a machine without one is told so.
 HAVE_CC := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
-.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists bench-passages powercut faults screenshots notices clean
+.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists bench-passages bench-qr powercut faults screenshots notices clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,7 +42,7 @@ check: ## gofmt, vet, staticcheck, go.mod, notices
 	@$(GO) tool staticcheck ./...
 	@$(GO) mod tidy -diff
 	@$(GO) mod verify
-	@for m in deploy/listbench deploy/passagebench deploy/powercut; do \
+	@for m in deploy/listbench deploy/passagebench deploy/powercut deploy/qrbench; do \
 	  (cd $$m && $(GO) vet ./... && $$($(GO) -C "$(CURDIR)" tool -n staticcheck) ./... && $(GO) mod tidy -diff) || exit 1; done
 	@deploy/notices -check
 
@@ -50,11 +50,11 @@ unit: ## all tests, with the race detector where there is a C compiler
 ifneq ($(HAVE_CC),)
 	@echo "== tests, with the race detector"
 	@CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
-	@cd deploy/powercut && CGO_ENABLED=1 $(GO) test -race ./...
+	@for m in deploy/powercut deploy/qrbench; do (cd $$m && CGO_ENABLED=1 $(GO) test -race ./...) || exit 1; done
 else
 	@echo "== tests (no C compiler here: without the race detector)"
 	@$(GO) test -timeout 15m ./...
-	@cd deploy/powercut && $(GO) test ./...
+	@for m in deploy/powercut deploy/qrbench; do (cd $$m && $(GO) test ./...) || exit 1; done
 endif
 
 # What starts itself anew, or takes minutes, where every instruction is emulated.
@@ -94,6 +94,9 @@ bench-lists: ## figures of the status lists, some 20 minutes (BENCH_SHORT=1: som
 
 bench-passages: build ## figures of journal, upload and hub, some 15 minutes (BENCH_SHORT=1: one)
 	@GO="$(GO)" deploy/bench-passages
+
+bench-qr: ## the reader of QR codes beside zxing-cpp, zbar and gozxing, some 30 minutes (BENCH_SHORT=1: under one)
+	@GO="$(GO)" deploy/bench-qr
 
 powercut: ## cuts the power of journal and hub under QEMU (as root), see deploy/powercut/README.md
 	@GO="$(GO)" deploy/powercut/run

@@ -14,7 +14,7 @@ var errPGM = errors.New("not an 8-bit PGM")
 
 const (
 	maxSide   = 1 << 14
-	maxPixels = 1 << 26
+	maxPixels = 1 << 24
 )
 
 // pgm reads pictures into memory that it keeps, so that reading a file leaves
