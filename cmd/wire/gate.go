@@ -114,9 +114,7 @@ func Open(cfg Config, hw Hardware, opt Options) (_ *Gate, err error) {
 	if g.id, err = enrol.Load(cfg.Identity); err != nil {
 		return nil, err
 	}
-	if err := g.reread(); err != nil {
-		return nil, err
-	}
+	g.reread()
 	guards, err := g.guards()
 	if err != nil {
 		return nil, err

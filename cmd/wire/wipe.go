@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +46,8 @@ const (
 // begun is what begunFile holds.
 type begun struct {
 	Unsent uint64 `json:"unsent"`
+	// Certificate is the SHA-256 of the one that is wiped, where it is known.
+	Certificate []byte `json:"certificate,omitempty"`
 }
 
 // ordered takes an order that came with an answer of the hub. One that is not
@@ -70,23 +74,23 @@ func (g *Gate) ordered(data []byte) {
 
 // reread takes up an order that was accepted before the last end. Its age is not
 // judged again.
-func (g *Gate) reread() error {
+func (g *Gate) reread() {
 	path := filepath.Join(g.cfg.State, orderFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return
 	}
 	if err != nil {
-		return fmt.Errorf("order to wipe: %w", err)
+		g.log.Error("an order to wipe cannot be read; the next contact brings it again", "err", err)
+		return
 	}
 	if _, err := g.id.OpenWipe(data, nil, time.Time{}); err != nil {
 		// Left behind by another identity of this device.
-		g.log.Warn("an order to wipe in the state folder is not for this gate", "err", err)
-		return os.Remove(path)
+		g.log.Warn("an order to wipe in the state folder is not for this gate", "err", err, "removed", os.Remove(path))
+		return
 	}
 	g.toWipe.Store(true)
 	close(g.order)
-	return nil
 }
 
 // awaitOrder ends the gate with errObey once it was ordered and has tried to send all.
@@ -131,12 +135,14 @@ func (g *Gate) obey() error {
 		}
 	}
 	unsent := g.uploader.State().Backlog
-	text, err := json.Marshal(begun{unsent})
+	own := sha256.Sum256(g.worn.pair.Load().Leaf.Raw)
+	text, err := json.Marshal(begun{unsent, own[:]})
 	if err == nil {
 		err = writeWhole(filepath.Join(g.cfg.State, begunFile), text)
 	}
 	if err != nil {
-		return fmt.Errorf("wipe: %w", err)
+		// A full disk, perhaps: that helps nobody out of being wiped.
+		g.log.Error("a cut would not be gone on from", "err", err)
 	}
 	if err := g.Close(); err != nil {
 		g.log.Warn("closed in disorder before wiping", "err", err)
@@ -146,7 +152,7 @@ func (g *Gate) obey() error {
 }
 
 // goOn carries on a wiping that a cut ended, before anything is opened. It
-// returns nil where none was begun.
+// returns nil where none was begun, or only one of the identity before.
 func goOn(cfg Config, opt Options) error {
 	text, err := os.ReadFile(filepath.Join(cfg.State, begunFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -162,6 +168,14 @@ func goOn(cfg Config, opt Options) error {
 	}
 	w := wiping{cfg: cfg, log: opt.Log, unsent: b.Unsent}
 	if id, err := enrol.Load(cfg.Identity); err == nil {
+		leaf, err := id.Leaf()
+		if err != nil {
+			return fmt.Errorf("wipe: %w", err)
+		}
+		if sum := sha256.Sum256(leaf.Raw); len(b.Certificate) > 0 && !bytes.Equal(b.Certificate, sum[:]) {
+			opt.Log.Warn("a wiping of the identity before was not finished; this one is not wiped", "left", cfg.State)
+			return os.Remove(filepath.Join(cfg.State, begunFile))
+		}
 		clock := gate.NewWallClock(opt.Now, opt.Synchronised, opt.Log)
 		if since, err := id.Since(); err == nil {
 			clock.Floor(since)

@@ -320,6 +320,25 @@ func TestWipeGoesOnBehindACut(t *testing.T) {
 	}
 }
 
+// A device whose wiping never came to its end, for a file that could not be
+// removed, is enrolled anew: what was begun is not for the new identity.
+func TestNewIdentityAfterAnUnfinishedWipe(t *testing.T) {
+	r := newRig(t)
+	r.publish()
+	for name, text := range map[string]string{begunFile: `{"unsent":7,"certificate":"AAAA"}`, orderFile: "an order to another identity"} {
+		if err := writeWhole(filepath.Join(r.state(), name), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.start()
+	r.ready()
+	for _, name := range []string{begunFile, orderFile} {
+		if left := r.left(); slices.Contains(left, name) || !slices.Contains(left, "identity.json") {
+			t.Errorf("left %v", left)
+		}
+	}
+}
+
 // parseKey reads a PKCS #8 key in PEM.
 func parseKey(t *testing.T, text []byte) crypto.Signer {
 	t.Helper()

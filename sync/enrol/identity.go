@@ -272,6 +272,15 @@ func (i *Identity) Signer() (crypto.Signer, error) {
 	return p.key, nil
 }
 
+// Leaf is the gate's own certificate.
+func (i *Identity) Leaf() (*x509.Certificate, error) {
+	p, err := i.parse()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBadIdentity, err)
+	}
+	return p.leaf, nil
+}
+
 // Since is the start of the gate's certificate: a time that the hub signed,
 // and so the earliest that it can be now. It stands in for the clock's floor
 // where no signed list has been seen yet, and is no source of it after that.
