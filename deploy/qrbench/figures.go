@@ -90,7 +90,9 @@ func (b *bench) figures(made []answer) {
 		if c.group != synthetic && c.group != photos || own.n < fewest || best.right == 0 {
 			continue
 		}
-		if ratio := own.rate() / best.rate(); ratio < worst {
+		ratio := own.rate() / best.rate()
+		b.figure("rate.category."+c.set.name+".ratio", ratio, "ratio")
+		if ratio < worst {
 			worst, where = ratio, c.set.name
 		}
 	}
@@ -276,6 +278,7 @@ func (b *bench) emulated() {
 
 // figure prints one.
 func (b *bench) figure(name string, value float64, unit string) {
+	b.shown = append(b.shown, figure{name, unit, value})
 	fmt.Fprintf(b.out, "bench: qr.%s %.4g %s\n", name, value, unit)
 }
 

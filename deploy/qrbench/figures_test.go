@@ -70,7 +70,7 @@ func TestFigures(t *testing.T) {
 	}
 	b.figures([]answer{{cpu: 1, alloc: 0}, {cpu: 2, alloc: 7, count: 1}})
 	for _, want := range []string{
-		"rate.synthetic 0.8 share", "rate.synthetic.ratio 0.8889 ratio", "rate.photos.ratio 0 ratio", "rate.worst.category.ratio 0.8889 ratio",
+		"rate.synthetic 0.8 share", "rate.category.large.ratio 0.8889 ratio", "rate.synthetic.ratio 0.8889 ratio", "rate.photos.ratio 0 ratio", "rate.worst.category.ratio 0.8889 ratio",
 		"cpu.hit 1 ms", "cpu.hit.ratio 0.25 ratio", "cpu.miss.ratio 0.5 ratio", "cpu.p95.hit.ratio 0.75 ratio",
 		"false 2 pictures", "false.of 4 pictures", "allocs.miss 7 objects", "cpu.empty.max 2 ms", "wrong 5 pictures",
 		"clip.glare.frames 1.5 pictures", "clip.glare.read 0.5 share", "clip.glare.first 0.375 ratio",
@@ -79,6 +79,32 @@ func TestFigures(t *testing.T) {
 		if !strings.Contains(out.String(), "bench: qr."+want+"\n") {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	var out bytes.Buffer
+	b := &bench{out: io.Discard, progress: &out}
+	b.figure("cpu.hit.ratio", 0.4, "ratio")
+	b.figure("cpu.p95.ratio", 1, "ratio")
+	b.figure("rate.photos.ratio", 1.04, "ratio")
+	b.figure("rate.synthetic.ratio", 1.08, "ratio")
+	b.figure("cpu.empty", 5, "ms") // has none
+	if err := b.judge(); err != nil {
+		t.Error(err)
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		f := strings.Fields(line)
+		got = append(got, f[0]+" "+f[len(f)-1])
+	}
+	want := "figure bound, qr.rate.synthetic.ratio PASS, qr.rate.photos.ratio BEYOND, qr.cpu.hit.ratio BEYOND, qr.cpu.p95.ratio PASS"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("got %s", strings.Join(got, ", "))
+	}
+	b.figure("false", 1, "pictures")
+	if err := b.judge(); err == nil || !strings.Contains(err.Error(), "false") {
+		t.Errorf("a false reading: %v", err)
 	}
 }
 

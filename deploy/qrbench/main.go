@@ -85,6 +85,7 @@ type bench struct {
 	workshop      *workshop
 
 	results []result
+	shown   []figure
 }
 
 // result is what one reader made of one picture.
@@ -122,7 +123,10 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	b.table()
 	b.figures(made)
-	return b.sheet()
+	if err := b.sheet(); err != nil {
+		return err
+	}
+	return b.judge()
 }
 
 // sets returns the sets to read: those asked for, or the corpus and freshly made
