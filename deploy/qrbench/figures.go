@@ -153,8 +153,9 @@ func (b *bench) withoutACode(made []answer) {
 		b.figure("cpu.empty.p95", percentile(cpu, 0.95), "ms")
 		b.figure("cpu.empty.max", slices.Max(cpu), "ms")
 	}
-	with := b.of(ours, in(synthetic, photos))
-	b.figure("wrong", float64(with.wrong), "pictures")
+	if with := b.of(ours, in(synthetic, photos)); with.n > 0 {
+		b.figure("wrong", float64(with.wrong), "pictures")
+	}
 }
 
 // run of a clip.

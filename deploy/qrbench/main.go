@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string) (err error) {
 	only := flags.String("only", "", "sets whose names hold this `word`")
 	every := flags.Int("every", 0, "emulated readers are asked about one picture of so many; 3 by default, 12 with -short")
 	empty := flags.Int("empty", -1, "made pictures without a code; 10,000 by default, 200 with -short")
+	goTool := flags.String("go", "go", "the go `program`")
 	out := flags.String("out", "out/qr", "`folder` for made pictures, results.tsv and only-ours.png")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b.workshop = &workshop{dir: dir, repo: ".", progress: os.Stderr, reps: choose(*short, 1, 3), every: *every}
+	b.workshop = &workshop{dir: dir, repo: ".", goTool: *goTool, reps: choose(*short, 1, 3), every: *every}
 	return b.run(ctx)
 }
 

@@ -5,7 +5,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +38,7 @@ var names = []string{ours, stock, zxing1, zxing3, zbar, oursAMD64, zxing1Slow, o
 // workshop builds the readers in a folder of its own.
 type workshop struct {
 	dir, repo string
-	progress  io.Writer
+	goTool    string
 	reps      int // of a picture, where time is measured
 	every     int // of the emulated ones
 }
@@ -91,7 +90,7 @@ func (w *workshop) build(ctx context.Context, name string) (*peer, error) {
 func (w *workshop) own(ctx context.Context, name, arch string, single []string, clip ...string) (*peer, error) {
 	out := filepath.Join(w.dir, "qrbench-"+arch)
 	if _, err := os.Stat(out); errors.Is(err, os.ErrNotExist) {
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out, "./scanner/qr/qrbench")
+		build := exec.CommandContext(ctx, w.goTool, "build", "-trimpath", "-o", out, "./scanner/qr/qrbench")
 		build.Dir = w.repo
 		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOARM=6")
 		if b, err := build.CombinedOutput(); err != nil {
