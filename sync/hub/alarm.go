@@ -232,8 +232,10 @@ func (g *gateState) alarms(id string, started, now time.Time) []Alarm {
 			add(AlarmClock, g.since[AlarmClock], "")
 		}
 	}
-	if hour, before := g.hours.at(now), g.hours.before(now); manyRefusals(hour, before) {
-		add(AlarmRefusals, g.refusals, "%d of %d this hour, %d of %d in the 23 hours before", hour.Refuse, hour.decided(), before.Refuse, before.decided())
+	if hour := g.hours.at(now); hour.Refuse >= refusalsFloor {
+		if before := g.hours.before(now); manyRefusals(hour, before) {
+			add(AlarmRefusals, g.refusals, "%d of %d this hour, %d of %d in the 23 hours before", hour.Refuse, hour.decided(), before.Refuse, before.decided())
+		}
 	}
 	if end := g.known.ends; !end.IsZero() && end.Sub(now) < certificateAlarm {
 		add(AlarmCertificate, end.Add(-certificateAlarm), "ends on %s", end.Format(time.DateOnly))

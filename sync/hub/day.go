@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -210,7 +209,7 @@ func (h *Hub) dayView(r *http.Request) (dayView, error) {
 	if err != nil {
 		return dayView{}, err
 	}
-	s := GateStatus{Gate: id, Site: rec.Site, Added: rec.Added, Revoked: rec.Revoked}
+	s := GateStatus{Gate: id, Site: rec.Site, County: rec.County, Added: rec.Added, Revoked: rec.Revoked, Wipe: rec.wipeStatus()}
 	h.fleet.fill(&s, now)
 	v := dayView{frame: h.frame(l, r), Gate: id, Site: rec.Site, View: h.gateViewOf(l, s, now), Day: day, Cut: d.cut,
 		Before: from.AddDate(0, 0, -1).Format(time.DateOnly), Alarms: h.alarmViews(l, s.Alarms), Total: d.total}
@@ -228,19 +227,12 @@ func (h *Hub) dayView(r *http.Request) (dayView, error) {
 }
 
 // dayParts are the parts of a gate's page that live.
-func (h *Hub) dayParts(pages *template.Template, r *http.Request) (map[string]string, error) {
+func (h *Hub) dayParts(pages *template.Template, r *http.Request) (pageParts, error) {
+	p := newParts()
 	v, err := h.dayView(r)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
-	out, err := partsOf(pages, v, "alarms", "chart", "reasons", "passages")
-	if err != nil {
-		return nil, err
-	}
-	var b strings.Builder
-	if err := pages.ExecuteTemplate(&b, "facts", v.View); err != nil {
-		return nil, err
-	}
-	out["facts"] = b.String()
-	return out, nil
+	return p, errors.Join(p.same(pages, v, "chart", "reasons", "more-alarms"), p.add(pages, "facts", "facts", v.View),
+		addRows(p, pages, "alarms", "alarm", v.Alarms, v), addRows(p, pages, "passages", "passage", v.Passages, v))
 }

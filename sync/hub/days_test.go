@@ -233,7 +233,7 @@ func TestIndexPage(t *testing.T) {
 	} else if err := r.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if status, body := get("/index?province=33&day=" + day); status != 200 || strings.Count(body, `class="tile `) != 34+3+6 || !strings.Contains(body, "330106: 低 low, &lt; 5; 1/1") {
+	if status, body := get("/index?province=33&day=" + day); status != 200 || strings.Count(body, `class="tile `) != 34+3+6 || !strings.Contains(body, "330106 西湖区 Xihu District: 低 low, &lt; 5; 1/1") {
 		t.Errorf("%d: %s", status, body)
 	}
 	if status, _ := get("/index?county=%3Cscript%3E"); status != 400 {

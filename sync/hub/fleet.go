@@ -66,11 +66,11 @@ type gateState struct {
 
 // known is what pages need of a gate's record.
 type known struct {
-	site    string
-	added   time.Time
-	revoked bool
-	wipe    *WipeStatus
-	ends    time.Time // of its certificate
+	site, county string
+	added        time.Time
+	revoked      bool
+	wipe         *WipeStatus
+	ends         time.Time // of its certificate
 }
 
 func knownOf(g gateRecord) (known, error) {
@@ -78,7 +78,7 @@ func knownOf(g gateRecord) (known, error) {
 	if err != nil {
 		return known{}, fmt.Errorf("certificate in the registry: %w", err)
 	}
-	return known{site: g.Site, added: g.Added, revoked: g.Revoked, wipe: g.wipeStatus(), ends: cert.NotAfter}, nil
+	return known{site: g.Site, county: g.County, added: g.Added, revoked: g.Revoked, wipe: g.wipeStatus(), ends: cert.NotAfter}, nil
 }
 
 // decoded is an entry's value.
@@ -304,6 +304,12 @@ func (f *fleet) fill(s *GateStatus, now time.Time) {
 
 // status writes one gate's state into a status. The fleet is locked.
 func (f *fleet) status(g *gateState, s *GateStatus, now time.Time) {
+	f.glance(g, s, now, f.day(now))
+	s.Today, s.Hour, s.HourBefore = s.Today.copied(), s.Hour.copied(), s.HourBefore.copied()
+}
+
+// glance is status, but that the reasons are still the fleet's own.
+func (f *fleet) glance(g *gateState, s *GateStatus, now time.Time, day string) {
 	s.LastContact, s.Backlog, s.LastSequence = g.contact, g.backlog, g.last
 	s.CertificateEnds = g.known.ends
 	s.Alarms = g.alarms(s.Gate, f.started, now)
@@ -317,26 +323,37 @@ func (f *fleet) status(g *gateState, s *GateStatus, now time.Time) {
 		s.Condition = &GateCondition{Lists: c.Lists.String(), AgeSeconds: int64(c.Age / time.Second), Held: c.Held,
 			Clock: c.Clock.String(), Policy: c.Policy, Map: c.Map, Version: c.Version, Faults: c.Faults, Journal: c.Journal}
 	}
-	if g.day == f.day(now) {
-		s.Today = g.today.copied()
+	if g.day == day {
+		s.Today = g.today
 	}
-	s.Hour, s.HourBefore = g.hours.at(now).copied(), g.hours.at(now.Add(-time.Hour)).copied()
+	s.Hour, s.HourBefore = g.hours.at(now), g.hours.at(now.Add(-time.Hour))
 }
 
-// all lists the gates of the registry as they are in memory, in no order.
-func (f *fleet) all(now time.Time) []GateStatus {
+// all lists the gates of the registry as they are in memory, in no order and
+// without their reasons, which it sums up: of today with all counts, and of this hour.
+func (f *fleet) all(now time.Time) (gates []GateStatus, today Counts, hour map[gate.Reason]uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := make([]GateStatus, 0, len(f.gates))
+	gates = make([]GateStatus, 0, len(f.gates))
+	day := f.day(now)
+	today.Reasons, hour = map[gate.Reason]uint64{}, map[gate.Reason]uint64{}
 	for id, g := range f.gates {
 		if !g.registered {
 			continue
 		}
-		s := GateStatus{Gate: id, Site: g.known.site, Added: g.known.added, Revoked: g.known.revoked, Wipe: g.known.wipe}
-		f.status(g, &s, now)
-		out = append(out, s)
+		s := GateStatus{Gate: id, Site: g.known.site, County: g.known.county, Added: g.known.added, Revoked: g.known.revoked, Wipe: g.known.wipe}
+		f.glance(g, &s, now, day)
+		today.Admit, today.Hold, today.Refuse, today.Acts = today.Admit+s.Today.Admit, today.Hold+s.Today.Hold, today.Refuse+s.Today.Refuse, today.Acts+s.Today.Acts
+		for r, n := range s.Today.Reasons {
+			today.Reasons[r] += n
+		}
+		for r, n := range s.Hour.Reasons {
+			hour[r] += n
+		}
+		s.Today.Reasons, s.Hour.Reasons, s.HourBefore.Reasons = nil, nil, nil
+		gates = append(gates, s)
 	}
-	return out
+	return gates, today, hour
 }
 
 // stored returns the last sequence of a gate that was read.

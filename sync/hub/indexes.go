@@ -32,7 +32,10 @@ type IndexDay struct {
 // IndexReport answers an IndexRequest.
 type IndexReport struct {
 	County string `json:"county,omitempty"`
-	Site   string `json:"site,omitempty"`
+	// Chinese and English are the county's names, "" for one that is not in the hub's table.
+	Chinese string `json:"county_zh,omitempty"`
+	English string `json:"county_en,omitempty"`
+	Site    string `json:"site,omitempty"`
 	IndexDay
 	// Chart is the 28 whole days before it, the oldest first.
 	Chart []IndexDay `json:"chart,omitempty"`
@@ -79,7 +82,7 @@ func (h *Hub) Index(ctx context.Context, r IndexRequest) (IndexReport, error) {
 	gates = slices.DeleteFunc(gates, func(g GateStatus) bool {
 		return g.Revoked || r.County != "" && g.County != r.County || r.Site != "" && g.Site != r.Site
 	})
-	out := IndexReport{County: r.County, Site: r.Site}
+	out := IndexReport{County: r.County, Chinese: counties[r.County].zh, English: counties[r.County].en, Site: r.Site}
 	span := 0
 	if r.Chart {
 		span = chartDays
@@ -155,8 +158,8 @@ func (c *Client) Index(ctx context.Context, r IndexRequest) (IndexReport, error)
 	return call[IndexRequest, IndexReport](ctx, c, "index", r)
 }
 
-// counties are the six-digit regions of a map of indexes, in order, of one province or of all.
-func counties(indexes map[string]IndexDay, province string) []string {
+// countiesIn are the six-digit regions of a map of indexes, in order, of one province or of all.
+func countiesIn(indexes map[string]IndexDay, province string) []string {
 	var out []string
 	for region := range indexes {
 		if len(region) == 6 && strings.HasPrefix(region, province) {

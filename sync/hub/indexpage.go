@@ -88,6 +88,7 @@ type dot struct {
 
 type indexView struct {
 	Name, Day, Region, Province string
+	RegionTitle                 string // its digits with its names
 	Hours                       int
 	Control                     bool // the map shows the control index
 	Flow, Stop                  levelView
@@ -155,7 +156,7 @@ func (h *Hub) indexView(r *http.Request) (indexView, error) {
 		return v, err
 	}
 	if v.Region != "" {
-		v.Province = v.Region[:2]
+		v.Province, v.RegionTitle = v.Region[:2], countyTitle(v.Region)
 	}
 	v.Report, v.Day, v.Hours = report, report.Day, report.Hours
 	v.Flow, v.FlowText = viewFlow(report.Flow.Level), flowText(report.Flow)
@@ -186,14 +187,14 @@ func (h *Hub) indexView(r *http.Request) (indexView, error) {
 	}
 	for _, p := range tiles {
 		t := tileView{X: p.column * tileStep, Y: p.row * tileStep, Name: p.zh, Title: p.zh + " " + p.en}
-		if len(counties(indexes, p.code)) > 0 {
+		if len(countiesIn(indexes, p.code)) > 0 {
 			t.Link = link("province", p.code)
 		}
 		fill(&t, p.code)
 		v.Tiles = append(v.Tiles, t)
 		if p.code == v.Province {
-			for n, county := range counties(indexes, p.code) {
-				c := tileView{X: n % 9 * tileStep, Y: n / 9 * tileStep, Name: county, Title: county, Link: link("county", county)}
+			for n, county := range countiesIn(indexes, p.code) {
+				c := tileView{X: n % 9 * tileStep, Y: n / 9 * tileStep, Name: shortCounty(county), Title: countyTitle(county), Link: link("county", county)}
 				fill(&c, county)
 				v.Counties = append(v.Counties, c)
 			}

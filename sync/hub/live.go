@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +19,7 @@ const (
 	// rowsPerPage bounds what one page of gates sends, at first and with each change.
 	rowsPerPage = 50
 	// alarmsShown bounds the table on top.
-	alarmsShown = 20
+	alarmsShown = 10
 	// maxStreams is how many pages may be open and live.
 	maxStreams = 32
 	// liveEvery is the least time between two events of the fleet's page, dayEvery
@@ -29,6 +28,9 @@ const (
 	liveEvery  = time.Second
 	dayEvery   = 5 * time.Second
 	quietEvery = 15 * time.Second
+	// restOf is how many times as long as it took to draw a page's parts they are
+	// not drawn again: a page of 100,000 gates is slower, and no heavier, than one of 100.
+	restOf = 9
 	// eventWithin is how long a browser may take to receive one event.
 	eventWithin = 10 * time.Second
 )
@@ -36,9 +38,20 @@ const (
 // errLoggedOut: the browser of a stream is no longer logged in.
 var errLoggedOut = errors.New("logged out")
 
-// stream sends the parts of a page that changed, as server-sent events: one JSON
-// object of element ids and their new contents. Nothing is sent that the page has.
-func (h *Hub) stream(w http.ResponseWriter, r *http.Request, stopping <-chan struct{}, every time.Duration, parts func() (map[string]string, error)) {
+// pageParts is what of a page lives, and of an event what of it changed.
+type pageParts struct {
+	// Set are elements by their id, with their contents.
+	Set map[string]string `json:"set,omitempty"`
+	// Rows are table bodies by their id, with the ids of their rows in order; what
+	// is in a row stands in Set.
+	Rows map[string][]string `json:"rows,omitempty"`
+}
+
+func newParts() pageParts { return pageParts{map[string]string{}, map[string][]string{}} }
+
+// stream sends the parts of a page that changed, as server-sent events. Nothing
+// is sent that the page has.
+func (h *Hub) stream(w http.ResponseWriter, r *http.Request, stopping <-chan struct{}, every time.Duration, parts func() (pageParts, error)) {
 	c := http.NewResponseController(w)
 	// The request's own deadlines are for pages that end.
 	if err := c.SetReadDeadline(time.Time{}); err != nil {
@@ -46,15 +59,17 @@ func (h *Hub) stream(w http.ResponseWriter, r *http.Request, stopping <-chan str
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-	sent := map[string]string{}
+	var sent pageParts
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
 	var seen uint64
 	var at time.Time
+	var pause time.Duration
 	for {
-		if version := h.fleet.version(); at.IsZero() || version != seen && time.Since(at) >= every || time.Since(at) >= quietEvery {
+		if version := h.fleet.version(); at.IsZero() || version != seen && time.Since(at) >= max(every, pause) || time.Since(at) >= quietEvery {
 			seen, at = version, time.Now()
 			now, err := parts()
+			pause = restOf * time.Since(at)
 			if err != nil {
 				if !errors.Is(err, errLoggedOut) {
 					h.log.Error("page failed", "err", err)
@@ -62,13 +77,15 @@ func (h *Hub) stream(w http.ResponseWriter, r *http.Request, stopping <-chan str
 				return
 			}
 			text := ": alive\n\n"
-			if news := changed(sent, now); len(news) > 0 {
-				data, err := json.Marshal(news)
-				if err != nil {
+			if news := changed(sent, now); len(news.Set)+len(news.Rows) > 0 {
+				var data strings.Builder
+				e := json.NewEncoder(&data)
+				e.SetEscapeHTML(false) // no browser reads it as a page
+				if err := e.Encode(news); err != nil {
 					h.log.Error("page failed", "err", err)
 					return
 				}
-				text = "data: " + string(data) + "\n\n"
+				text = "data: " + data.String() + "\n"
 			}
 			if err := c.SetWriteDeadline(time.Now().Add(eventWithin)); err != nil {
 				return
@@ -92,16 +109,17 @@ func (h *Hub) stream(w http.ResponseWriter, r *http.Request, stopping <-chan str
 	}
 }
 
-// changed are the parts that are other than they were. Where the table's rows
-// are others, all go in one part; else each row that changed.
-func changed(was, is map[string]string) map[string]string {
-	out := map[string]string{}
-	same := was["rows"] == is["rows"]
-	for id, text := range is {
-		switch {
-		case id == "rows", id == "gates" && same, strings.HasPrefix(id, "row-") && !same:
-		case was[id] != text:
-			out[id] = text
+// changed are the parts that are other than they were.
+func changed(was, is pageParts) pageParts {
+	out := newParts()
+	for id, text := range is.Set {
+		if old, ok := was.Set[id]; !ok || old != text {
+			out.Set[id] = text
+		}
+	}
+	for id, rows := range is.Rows {
+		if old, ok := was.Rows[id]; !ok || !slices.Equal(old, rows) {
+			out.Rows[id] = rows
 		}
 	}
 	return out
@@ -123,8 +141,11 @@ type hubView struct {
 	MoreAlarms                   int
 	Gates                        []gateView
 	Query                        gateQuery
-	States                       []option
-	Columns                      []column
+	// What may be filtered by.
+	States, Counties, Faults, Kinds []option
+	// Sums say how many gates there are in each state.
+	Sums    []sum
+	Columns []column
 	// First to Last of Matching rows are shown; Before and After lead to the others.
 	First, Last, Matching int
 	Before, After         string
@@ -142,6 +163,12 @@ type option struct {
 	Chosen      bool
 }
 
+// sum is how many gates there are in a state, and where they are listed.
+type sum struct {
+	Word, Class, Link string
+	Count             uint64
+}
+
 type column struct{ Text, Link, Sorted string }
 
 type alarmView struct {
@@ -151,9 +178,8 @@ type alarmView struct {
 
 type gateView struct {
 	GateStatus
-	Query                 *gateQuery
 	State, Class, Contact string
-	state                 string
+	Region                string // the county's name
 	// Lists and Clock are what the gate said of them, each with its class.
 	Lists, ListsClass, Clock, ClockClass string
 	Version, Journal, Faults, Why        string
@@ -180,123 +206,28 @@ type passageView struct {
 	Clock12, Class, What, Way, Judged, Quality string
 }
 
-// gateQuery is which gates a page shows.
-type gateQuery struct {
-	Text, State, Sort string
-	Down              bool
-	page              int
-}
-
-// gateStates are what may be filtered by, in the order shown.
-var gateStates = []string{"all", "with-alarm", "online", "silent", "never-seen", "revoked", "to-wipe", "wiped"}
-
-// gateColumns are the table's, with what each is sorted by; nil for not.
-var gateColumns = []struct {
-	text string
-	by   func(a, b *gateView) int
-}{
-	{"gate", func(a, b *gateView) int { return strings.Compare(a.Gate, b.Gate) }},
-	{"state", func(a, b *gateView) int {
-		return cmp.Or(len(b.Alarms)-len(a.Alarms), strings.Compare(a.state, b.state))
-	}},
-	{"seen", func(a, b *gateView) int { return b.LastContact.Compare(a.LastContact) }},
-	{"version", func(a, b *gateView) int { return strings.Compare(a.Version, b.Version) }},
-	{"lists", func(a, b *gateView) int { return cmp.Compare(age(b), age(a)) }},
-	{"clock", func(a, b *gateView) int { return strings.Compare(a.Clock, b.Clock) }},
-	{"backlog", func(a, b *gateView) int { return cmp.Compare(b.Backlog, a.Backlog) }},
-	{"journal", func(a, b *gateView) int { return cmp.Compare(full(b), full(a)) }},
-	{"faults", func(a, b *gateView) int { return strings.Compare(b.Faults, a.Faults) }},
-	{"hour", func(a, b *gateView) int { return cmp.Compare(b.Hour.decided(), a.Hour.decided()) }},
-	{"why", nil},
-}
-
-func age(g *gateView) int64 {
-	if g.Condition == nil {
-		return -1
+// stateOf is a gate's state, with its class.
+func stateOf(s GateStatus, now time.Time) (state, class string) {
+	switch {
+	case s.Wipe != nil && !s.Wipe.Former && !s.Wipe.Done.IsZero():
+		return stateWiped, "off"
+	case s.Wipe != nil && !s.Wipe.Former:
+		return stateToWipe, "warn"
+	case s.Revoked:
+		return stateRevoked, "off"
+	case s.LastContact.IsZero():
+		return stateNever, "off"
+	case now.Sub(s.LastContact) > silentAfter:
+		return stateSilent, "warn"
 	}
-	return g.Condition.AgeSeconds
-}
-
-func full(g *gateView) int {
-	if g.Condition == nil {
-		return -1
-	}
-	return int(g.Condition.Journal)
-}
-
-// parseQuery reads what a page asks for; what it does not know is as if not asked.
-func parseQuery(v url.Values) gateQuery {
-	q := gateQuery{Text: strings.TrimSpace(v.Get("q")), State: v.Get("state"), Sort: v.Get("sort"), Down: v.Get("down") == "1"}
-	if !validText(q.Text, 0, 64) {
-		q.Text = ""
-	}
-	if !slices.Contains(gateStates, q.State) {
-		q.State = "all"
-	}
-	q.page, _ = strconv.Atoi(v.Get("page")) // page 1 for nonsense
-	q.page = min(max(q.page, 1), 1<<20)
-	for _, c := range gateColumns {
-		if c.by != nil && c.text == q.Sort {
-			return q
-		}
-	}
-	q.Sort = "gate"
-	return q
-}
-
-// Filtered reports whether not all gates are asked for.
-func (q gateQuery) Filtered() bool { return q.Text != "" || q.State != "all" }
-
-// values is the query as an address has it.
-func (q gateQuery) values() string {
-	v := url.Values{}
-	if q.Text != "" {
-		v.Set("q", q.Text)
-	}
-	if q.State != "all" {
-		v.Set("state", q.State)
-	}
-	if q.Sort != "gate" {
-		v.Set("sort", q.Sort)
-	}
-	if q.Down {
-		v.Set("down", "1")
-	}
-	if q.page > 1 {
-		v.Set("page", strconv.Itoa(q.page))
-	}
-	return "?" + v.Encode()
-}
-
-func (q gateQuery) matches(g *gateView) bool {
-	if q.Text != "" && !strings.Contains(g.Gate, strings.ToLower(q.Text)) && !strings.Contains(strings.ToLower(g.Site), strings.ToLower(q.Text)) {
-		return false
-	}
-	switch q.State {
-	case "all":
-		return true
-	case "with-alarm":
-		return len(g.Alarms) > 0
-	}
-	return g.state == q.State
+	return stateOnline, "good"
 }
 
 // gateViewOf is one gate as a row shows it.
 func (h *Hub) gateViewOf(l language, s GateStatus, now time.Time) gateView {
-	g := gateView{GateStatus: s, state: "online", Class: "good", Contact: l.ago(now, s.LastContact)}
-	switch {
-	case s.Wipe != nil && !s.Wipe.Former && !s.Wipe.Done.IsZero():
-		g.state, g.Class = "wiped", "off"
-	case s.Wipe != nil && !s.Wipe.Former:
-		g.state, g.Class = "to-wipe", "warn"
-	case s.Revoked:
-		g.state, g.Class = "revoked", "off"
-	case s.LastContact.IsZero():
-		g.state, g.Class = "never-seen", "off"
-	case now.Sub(s.LastContact) > silentAfter:
-		g.state, g.Class = "silent", "warn"
-	}
-	g.State = l.text(g.state)
+	g := gateView{GateStatus: s, Contact: l.ago(now, s.LastContact), Region: l.county(s.County)}
+	state, class := stateOf(s, now)
+	g.State, g.Class = l.text(state), class
 	for _, a := range s.Alarms {
 		if a.Kind != AlarmSilent {
 			g.Class = "bad"
@@ -375,30 +306,37 @@ func (h *Hub) view(r *http.Request) (hubView, error) {
 	q := parseQuery(r.URL.Query())
 	v := hubView{frame: h.frame(l, r), Query: q}
 	v.Events = "/events" + q.values()
-	today, hour := map[gate.Reason]uint64{}, map[gate.Reason]uint64{}
+	gates, total, hour := h.fleet.all(now)
 	var alarms []Alarm
-	var rows []*gateView
-	for _, s := range h.fleet.all(now) {
+	var chosen []*gateKey
+	states, regions, faults := map[string]uint64{}, map[string]bool{}, map[string]bool{}
+	for _, s := range gates {
 		alarms = append(alarms, s.Alarms...)
-		v.Total.Admit += s.Today.Admit
-		v.Total.Hold += s.Today.Hold
-		v.Total.Refuse += s.Today.Refuse
-		v.Total.Acts += s.Today.Acts
-		for reason, n := range s.Today.Reasons {
-			today[reason] += n
+		k := &gateKey{GateStatus: s}
+		k.state, _ = stateOf(s, now)
+		states[k.state]++
+		if len(s.Alarms) > 0 {
+			states[stateAlarm]++
 		}
-		for reason, n := range s.Hour.Reasons {
-			hour[reason] += n
+		if s.County != "" {
+			regions[s.County] = true
 		}
-		g := h.gateViewOf(l, s, now)
-		if q.matches(&g) {
-			g.Query = &v.Query
-			rows = append(rows, &g)
+		for _, f := range faultsOf(k.condition()) {
+			faults[f] = true
+		}
+		if q.matches(k) {
+			chosen = append(chosen, k)
 		}
 	}
+	v.Total = total
 	v.alarms(l, h, alarms)
-	v.table(l, q, rows)
-	v.Reasons = reasonsOf(l, today, hour)
+	v.filters(l, q, states, regions, faults)
+	for _, k := range v.cut(q, chosen) {
+		// Only what is shown has its reasons with it.
+		h.fleet.fill(&k.GateStatus, now)
+		v.Gates = append(v.Gates, h.gateViewOf(l, k.GateStatus, now))
+	}
+	v.Reasons = reasonsOf(l, total.Reasons, hour)
 	lists, err := h.Lists(r.Context())
 	if err != nil {
 		return v, err
@@ -441,48 +379,48 @@ func (h *Hub) alarmViews(l language, all []Alarm) []alarmView {
 	return out
 }
 
-// table sorts the rows and cuts one page out of them.
-func (v *hubView) table(l language, q gateQuery, rows []*gateView) {
-	for _, c := range gateColumns {
-		col := column{Text: c.text}
-		if c.by != nil {
-			next := q
-			next.Sort, next.Down, next.page = c.text, false, 1
-			if c.text == q.Sort {
-				next.Down = !q.Down
-				col.Sorted = "ascending"
-				if q.Down {
-					col.Sorted = "descending"
-				}
-				slices.SortFunc(rows, func(a, b *gateView) int {
-					n := c.by(a, b)
-					if q.Down {
-						n = -n
-					}
-					return cmp.Or(n, strings.Compare(a.Gate, b.Gate))
-				})
-			}
-			col.Link = "/" + next.values()
-		}
-		v.Columns = append(v.Columns, col)
-	}
+// filters are what the form above the table offers, of what there is.
+func (v *hubView) filters(l language, q gateQuery, states map[string]uint64, regions, faults map[string]bool) {
+	v.Columns = q.columns()
 	for _, s := range gateStates {
 		v.States = append(v.States, option{Value: s, Word: l.text(s), Chosen: s == q.State})
 	}
-	v.Matching = len(rows)
-	first := min((q.page-1)*rowsPerPage, max(len(rows)-1, 0)/rowsPerPage*rowsPerPage)
-	last := min(first+rowsPerPage, len(rows))
-	for _, g := range rows[first:last] {
-		v.Gates = append(v.Gates, *g)
+	for _, s := range []struct{ state, class string }{{stateSilent, "warn"}, {stateAlarm, "bad"}, {stateNever, "off"}, {stateOnline, "good"}, {stateToWipe, "warn"}, {stateWiped, "off"}, {stateRevoked, "off"}} {
+		v.Sums = append(v.Sums, sum{l.text(s.state), s.class, "/" + gateQuery{State: s.state, Sort: firstSort}.values(), states[s.state]})
 	}
+	regions[q.County], faults[q.Fault] = true, true // what is asked for is offered, also where no gate has it
+	delete(regions, "")
+	delete(faults, "")
+	for _, code := range slices.Sorted(maps.Keys(regions)) {
+		word := code
+		if name := l.county(code); name != code {
+			word += " " + name
+		}
+		v.Counties = append(v.Counties, option{code, word, code == q.County})
+	}
+	for _, f := range slices.Sorted(maps.Keys(faults)) {
+		v.Faults = append(v.Faults, option{f, l.word(f), f == q.Fault})
+	}
+	for _, k := range AlarmKinds() {
+		v.Kinds = append(v.Kinds, option{string(k), l.of(alarmWords[k].name), string(k) == q.Alarm})
+	}
+}
+
+// cut sorts what is chosen and cuts one page out of it.
+func (v *hubView) cut(q gateQuery, keys []*gateKey) []*gateKey {
+	q.sort(keys)
+	v.Matching = len(keys)
+	first := min((q.page-1)*rowsPerPage, max(len(keys)-1, 0)/rowsPerPage*rowsPerPage)
+	last := min(first+rowsPerPage, len(keys))
 	v.First, v.Last = min(first+1, last), last
 	turn := q
 	if turn.page = first / rowsPerPage; turn.page > 0 {
 		v.Before = "/" + turn.values()
 	}
-	if turn.page = first/rowsPerPage + 2; last < len(rows) {
+	if turn.page = first/rowsPerPage + 2; last < len(keys) {
 		v.After = "/" + turn.values()
 	}
+	return keys[first:last]
 }
 
 func reasonsOf(l language, today, hour map[gate.Reason]uint64) []reasonView {
@@ -513,38 +451,65 @@ func (h *Hub) passageViewOf(l language, p Passage) passageView {
 	return pv
 }
 
-// partsOf renders named templates.
-func partsOf(pages *template.Template, v any, names ...string) (map[string]string, error) {
-	out := map[string]string{}
-	for _, name := range names {
-		var b strings.Builder
-		if err := pages.ExecuteTemplate(&b, name, v); err != nil {
-			return nil, err
-		}
-		out[name] = b.String()
+// add renders a template as the contents of an element.
+func (p pageParts) add(pages *template.Template, id, name string, v any) error {
+	var b strings.Builder
+	if err := pages.ExecuteTemplate(&b, name, v); err != nil {
+		return err
 	}
-	return out, nil
+	p.Set[id] = b.String()
+	return nil
+}
+
+// same renders templates into the elements of their names.
+func (p pageParts) same(pages *template.Template, v any, names ...string) error {
+	for _, name := range names {
+		if err := p.add(pages, name, name, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rowOf is a table's row that has an id of its own.
+type rowOf interface{ RowID() string }
+
+// RowID of a gate's row; no two rows of one page may have the same.
+func (g gateView) RowID() string { return "row-" + g.Gate }
+
+// RowID of an alarm's row.
+func (a alarmView) RowID() string { return "alarm-" + string(a.Kind) + "-" + a.Gate }
+
+// RowID of a passage's row.
+func (p passageView) RowID() string { return fmt.Sprintf("p-%s-%d", p.Gate, p.Sequence) }
+
+// addRows renders a table's body row by row; where there are none, one row says so.
+func addRows[R rowOf](p pageParts, pages *template.Template, id, name string, rows []R, v any) error {
+	order := []string{}
+	for _, r := range rows {
+		order = append(order, r.RowID())
+		if err := p.add(pages, r.RowID(), name, r); err != nil {
+			return err
+		}
+	}
+	if len(rows) == 0 {
+		none := id + "-none"
+		order = append(order, none)
+		if err := p.add(pages, none, none, v); err != nil {
+			return err
+		}
+	}
+	p.Rows[id] = order
+	return nil
 }
 
 // fleetParts are the parts of the fleet's page that live.
-func (h *Hub) fleetParts(pages *template.Template, r *http.Request) (map[string]string, error) {
+func (h *Hub) fleetParts(pages *template.Template, r *http.Request) (pageParts, error) {
+	p := newParts()
 	v, err := h.view(r)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
-	out, err := partsOf(pages, v, "notices", "alarms", "numbers", "gates", "pager", "reasons", "lists", "passages")
-	if err != nil {
-		return nil, err
-	}
-	var order []string
-	for _, g := range v.Gates {
-		row, err := partsOf(pages, g, "row")
-		if err != nil {
-			return nil, err
-		}
-		out["row-"+g.Gate] = row["row"]
-		order = append(order, g.Gate)
-	}
-	out["rows"] = strings.Join(order, " ")
-	return out, nil
+	return p, errors.Join(p.same(pages, v, "notices", "numbers", "sums", "pager", "reasons", "lists", "more-alarms"),
+		addRows(p, pages, "alarms", "alarm", v.Alarms, v), addRows(p, pages, "gates", "row", v.Gates, v), addRows(p, pages, "passages", "passage", v.Passages, v))
 }

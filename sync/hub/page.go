@@ -153,7 +153,7 @@ func (h *Hub) operatorPages() (_ http.Handler, stop func()) {
 		}
 	})
 	streams := make(chan struct{}, maxStreams)
-	live := func(every time.Duration, parts func(*template.Template, *http.Request) (map[string]string, error)) http.HandlerFunc {
+	live := func(every time.Duration, parts func(*template.Template, *http.Request) (pageParts, error)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if !in(r) {
 				http.Error(w, "log in first", http.StatusForbidden)
@@ -166,9 +166,9 @@ func (h *Hub) operatorPages() (_ http.Handler, stop func()) {
 				http.Error(w, "too many pages are open", http.StatusServiceUnavailable)
 				return
 			}
-			h.stream(w, r, stopping, every, func() (map[string]string, error) {
+			h.stream(w, r, stopping, every, func() (pageParts, error) {
 				if !in(r) {
-					return nil, errLoggedOut
+					return pageParts{}, errLoggedOut
 				}
 				return parts(pages[languageOf(r)], r)
 			})

@@ -119,7 +119,7 @@ func TestScreenshots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if focused != "g-north-gate" {
+	if focused != "g-west-gate" {
 		t.Errorf("the arrow key led to %q", focused)
 	}
 	do("open a gate's day", chromedp.Navigate(page+"/gates/north-gate"), chromedp.WaitVisible("#chart svg"))
