@@ -268,7 +268,9 @@ func (b *bench) emulated() {
 	for _, f := range []struct {
 		name string
 		want func(result) bool
-	}{{"insns.hit", in(synthetic, photos)}, {"insns.miss", in(none)}} {
+	}{
+		{"insns.hit", in(synthetic, photos)}, {"insns.hit.synthetic", in(synthetic)}, {"insns.hit.photos", in(photos)}, {"insns.miss", in(none)},
+	} {
 		own, peer := b.of(oursAMD64, f.want), b.of(zxing1Slow, f.want)
 		if len(own.insns) > 0 && len(peer.insns) > 0 {
 			b.figure(f.name+".ratio", percentile(own.insns, 0.5)/percentile(peer.insns, 0.5), "ratio")

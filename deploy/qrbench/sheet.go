@@ -102,6 +102,7 @@ func paste(sheet *image.Gray, f scanner.Frame, x, y int) {
 		w, h = f.Width*cellHeight/f.Height, cellHeight
 	}
 	small := resize(f, max(1, w), max(1, h))
-	at := image.Rect(x+(cellWidth-w)/2, y+(cellHeight-h)/2, x+(cellWidth-w)/2+small.Width, y+(cellHeight-h)/2+small.Height)
+	corner := image.Pt(x+(cellWidth-w)/2, y+cellHeight-h) // down at its name
+	at := image.Rectangle{corner, corner.Add(image.Pt(small.Width, small.Height))}
 	draw.Draw(sheet, at, &image.Gray{Pix: small.Pix, Stride: small.Stride, Rect: image.Rect(0, 0, small.Width, small.Height)}, image.Point{}, draw.Src)
 }
