@@ -15,7 +15,7 @@ import (
 // they are turned: a person of the demonstration never stands there for good.
 func TestEverySnapshotIsReadAtLastTurned(t *testing.T) {
 	random := rand.NewChaCha8([32]byte{1})
-	var d qr.Decoder
+	var d qr.Reader
 	for range 100 {
 		raw := make([]byte, 286)
 		random.Read(raw)

@@ -57,7 +57,7 @@ func openReaders(configs []ReaderConfig, log *slog.Logger) ([]reader, error) {
 			if err != nil {
 				return nil, fmt.Errorf("reader %s: %w", c.Name, err)
 			}
-			r := &camera.Reader{Source: source, Decoder: &qr.Decoder{}, Name: c.Name, Direction: direction, SameWithin: sameWithin, Log: log}
+			r := &camera.Reader{Source: source, Decoder: &qr.Reader{}, Name: c.Name, Direction: direction, SameWithin: sameWithin, Log: log}
 			all = append(all, reader{c.Name, r, r})
 		default:
 			return nil, fmt.Errorf("reader %s: kind %q is not known", c.Name, c.Kind)

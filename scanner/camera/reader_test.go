@@ -28,7 +28,7 @@ var (
 	_ scanner.Source = (*Reader)(nil)
 	_ Source         = (*Folder)(nil)
 	_ Source         = (*Pipe)(nil)
-	_ Decoder        = (*qr.Decoder)(nil)
+	_ Decoder        = (*qr.Reader)(nil)
 )
 
 // patience is how long a test waits for what must come.
@@ -126,7 +126,7 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	r := &Reader{Source: &Folder{Path: dir}, Decoder: new(qr.Decoder), Direction: gate.Exit,
+	r := &Reader{Source: &Folder{Path: dir}, Decoder: new(qr.Reader), Direction: gate.Exit,
 		Log: slog.New(slog.NewTextHandler(&log, nil))}
 	scans := start(t, r)
 	want(t, scans, "JKM1:ONE", "JKM1:TWO")
@@ -181,7 +181,7 @@ func TestFolderPolling(t *testing.T) {
 
 func TestFolderMissing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
-	r := &Reader{Source: &Folder{Path: dir}, Decoder: new(qr.Decoder)}
+	r := &Reader{Source: &Folder{Path: dir}, Decoder: new(qr.Reader)}
 	scans := start(t, r)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func TestFolderMissing(t *testing.T) {
 
 func TestPipeMJPEG(t *testing.T) {
 	pr, pw := io.Pipe()
-	r := &Reader{Decoder: new(qr.Decoder), Source: &Pipe{Open: func(context.Context) (io.ReadCloser, error) { return pr, nil }}}
+	r := &Reader{Decoder: new(qr.Reader), Source: &Pipe{Open: func(context.Context) (io.ReadCloser, error) { return pr, nil }}}
 	scans := start(t, r)
 	one := asJPEG(t, draw(t, "JKM1:ONE"))
 	pw.Write([]byte("garbage in front"))
@@ -208,7 +208,7 @@ func TestPipeMJPEG(t *testing.T) {
 func TestPipeRaw(t *testing.T) {
 	img := draw(t, "JKM1:RAW") // 116 pixels wide: padded to 128
 	pr, pw := io.Pipe()
-	r := &Reader{Decoder: new(qr.Decoder), Source: &Pipe{Width: img.Rect.Dx(), Height: img.Rect.Dy(),
+	r := &Reader{Decoder: new(qr.Reader), Source: &Pipe{Width: img.Rect.Dx(), Height: img.Rect.Dy(),
 		Open: func(context.Context) (io.ReadCloser, error) { return pr, nil }}}
 	scans := start(t, r)
 	blank := image.NewGray(img.Rect)
@@ -222,7 +222,7 @@ func TestPipeFIFOOpensAgain(t *testing.T) {
 	if err := syscall.Mkfifo(name, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &Reader{Decoder: new(qr.Decoder), Source: &Pipe{Path: name}}
+	r := &Reader{Decoder: new(qr.Reader), Source: &Pipe{Path: name}}
 	scans := start(t, r)
 	for _, code := range []string{"JKM1:ONE", "JKM1:TWO"} {
 		picture := asJPEG(t, draw(t, code))
@@ -252,7 +252,7 @@ func TestPipeCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The second shell command keeps it running: it must be ended.
-	r := &Reader{Decoder: new(qr.Decoder), Source: &Pipe{Command: []string{"sh", "-c", `cat "$0"; exec sleep 1000`, name}}}
+	r := &Reader{Decoder: new(qr.Reader), Source: &Pipe{Command: []string{"sh", "-c", `cat "$0"; exec sleep 1000`, name}}}
 	want(t, start(t, r), "JKM1:CMD")
 }
 
@@ -404,7 +404,7 @@ func TestJPEGWithoutTables(t *testing.T) {
 	if err := (Image{Data: bare}).Luma(&f); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := new(qr.Decoder).Decode(f); err != nil || string(got) != "JKM1:AVI1" {
+	if got, err := new(qr.Reader).Decode(f); err != nil || string(got) != "JKM1:AVI1" {
 		t.Errorf("got %q, %v", got, err)
 	}
 }

@@ -199,7 +199,7 @@ func TestV4L2Streams(t *testing.T) {
 		if err := m.Luma(&f); err != nil {
 			t.Error(err)
 		}
-		if got, err := new(qr.Decoder).Decode(f); err == nil && string(got) == "JKM1:V4L2" {
+		if got, err := new(qr.Reader).Decode(f); err == nil && string(got) == "JKM1:V4L2" {
 			codes++
 		}
 	})
@@ -297,7 +297,7 @@ func TestV4L2ComesBack(t *testing.T) {
 			}
 			return d, nil
 		}}
-		r := &Reader{Source: v, Decoder: new(qr.Decoder), SameWithin: -1}
+		r := &Reader{Source: v, Decoder: new(qr.Reader), SameWithin: -1}
 		ctx, cancel := context.WithCancel(t.Context())
 		scans := make(chan gate.Scan, 10)
 		done := make(chan error)

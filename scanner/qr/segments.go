@@ -67,19 +67,19 @@ func countBits(mode, version int) int {
 	}
 }
 
-// bits reads a string of bits. Past the end it reads nothing and is short from
+// bitString reads a string of bits. Past the end it reads nothing and is short from
 // then on.
-type bits struct {
+type bitString struct {
 	data  []byte
 	at    int
 	short bool
 }
 
 // left is how many bits there are still.
-func (b *bits) left() int { return 8*len(b.data) - b.at }
+func (b *bitString) left() int { return 8*len(b.data) - b.at }
 
 // read takes n bits, at most 16.
-func (b *bits) read(n int) int {
+func (b *bitString) read(n int) int {
 	if b.short || n > b.left() {
 		b.short = true
 		return 0
@@ -97,7 +97,7 @@ func (b *bits) read(n int) int {
 // as Shift JIS and Hanzi as GB 2312. What names a character set and the header
 // of a code in several parts are passed over.
 func parseSegments(data []byte, version int) ([]byte, error) {
-	b := &bits{data: data}
+	b := &bitString{data: data}
 	var out []byte
 	fnc1 := false
 	for b.left() >= 4 {
@@ -141,7 +141,7 @@ func parseSegments(data []byte, version int) ([]byte, error) {
 }
 
 // segment appends count characters of one mode.
-func (b *bits) segment(out []byte, mode, count int, fnc1 bool) ([]byte, error) {
+func (b *bitString) segment(out []byte, mode, count int, fnc1 bool) ([]byte, error) {
 	switch mode {
 	case modeByte:
 		for ; count > 0 && !b.short; count-- {

@@ -31,7 +31,7 @@ func newReader(name string) (reader, error) {
 
 // ours is the gate's reader.
 type ours struct {
-	decoder qr.Decoder
+	decoder qr.Reader
 	codes   [1][]byte
 }
 
@@ -47,7 +47,7 @@ func (o *ours) read(f scanner.Frame) ([][]byte, error) {
 	return o.codes[:], nil
 }
 
-func (*ours) forget() {}
+func (o *ours) forget() { o.decoder.Forget() }
 
 // stock is gozxing as its users call it, with the hint that makes it look
 // harder. It knows no bound: it is for pictures that are known.

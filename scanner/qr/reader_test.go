@@ -111,7 +111,7 @@ func TestRoundTrip(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := native(uint64(tt.module))
-			got, err := new(Decoder).Decode(tt.change(frameOf(t, text, tt.module)))
+			got, err := new(Reader).Decode(tt.change(frameOf(t, text, tt.module)))
 			if err != nil || string(got) != text {
 				t.Errorf("got %.60q, %v\nwant %.60q", got, err, text)
 			}
@@ -126,7 +126,7 @@ func TestStrideAndCutLastRow(t *testing.T) {
 	for y := range f.Height {
 		copy(wide.Pix[y*wide.Stride:], f.Pix[y*f.Stride:][:f.Width])
 	}
-	got, err := new(Decoder).Decode(wide)
+	got, err := new(Reader).Decode(wide)
 	if err != nil || string(got) != "JKM1:STRIDE" {
 		t.Errorf("got %q, %v", got, err)
 	}
@@ -147,7 +147,7 @@ func TestBytesAsTheyAre(t *testing.T) {
 	}
 	var f scanner.Frame
 	f.SetImage(m)
-	got, err := new(Decoder).Decode(f)
+	got, err := new(Reader).Decode(f)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("got %q, %v\nwant %q", got, err, want)
 	}
@@ -164,7 +164,7 @@ func TestNoCode(t *testing.T) {
 	}
 	half := frameOf(t, native(3), 4)
 	half.Height /= 2
-	var d Decoder
+	var d Reader
 	for name, f := range map[string]scanner.Frame{
 		"grey": grey(640, 480), "tiny": grey(3, 3), "one pixel": grey(1, 1), "a line": grey(1000, 1),
 		"noise": noisy, "half a code": half, "huge": grey(5000, 4000),
@@ -183,32 +183,165 @@ func TestNoCode(t *testing.T) {
 	}
 }
 
-// TestCrowded holds up a sheet full of finder patterns, which would keep the
-// library busy for hours.
+// TestCrowded holds up a sheet full of finder patterns: every three of them
+// could be a code.
 func TestCrowded(t *testing.T) {
 	const side, w, h = 24, 1920, 1080
 	f := scanner.Frame{Pix: bytes.Repeat([]byte{0xff}, w*h), Stride: w, Width: w, Height: h}
 	for y := range h {
 		for x := range w {
-			// Rings around the middle of each square, in modules of 2 and 3 pixels
-			// by turns, so that the library does not believe it has its three.
 			ring := max(abs(x%side-11), abs(y%side-11)) / (2 + x/side%2)
 			if ring <= 1 || ring == 3 {
 				f.Pix[y*w+x] = 0
 			}
 		}
 	}
-	start := time.Now()
-	_, err := new(Decoder).Decode(f)
-	if !errors.Is(err, ErrNoCode) || !errors.Is(err, errCrowded) {
-		t.Errorf("got %v, want %v", err, errCrowded)
+	var r Reader
+	if got, err := r.Decode(f); !errors.Is(err, ErrNoCode) {
+		t.Errorf("got %q, %v, want %v", got, err, ErrNoCode)
 	}
-	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("took %v", d)
+	if n := len(r.search.found); n != maxFinders {
+		t.Errorf("%d finders remembered, want %d", n, maxFinders)
 	}
 }
 
-func abs(n int) int { return max(n, -n) }
+// TestBudget reads against a clock that moves on by 1 ms each time it is looked
+// at.
+func TestBudget(t *testing.T) {
+	f := frameOf(t, native(1), 25)
+	var now time.Time
+	looks := 0
+	r := Reader{Budget: time.Millisecond, Now: func() time.Time {
+		looks++
+		now = now.Add(time.Millisecond)
+		return now
+	}}
+	if got, err := r.Decode(f); !errors.Is(err, ErrNoCode) {
+		t.Errorf("with no time left: got %.20q, %v, want %v", got, err, ErrNoCode)
+	}
+	// The start, a look within the budget, and the one that ends it.
+	if looks != 3 {
+		t.Errorf("%d looks at the clock, want 3", looks)
+	}
+	r.Budget = time.Minute
+	if got, err := r.Decode(f); err != nil || string(got) != native(1) {
+		t.Errorf("with time: got %.20q, %v", got, err)
+	}
+}
+
+// TestEmptyFrameAllocatesNothing looks at pictures without a code again and
+// again.
+func TestEmptyFrameAllocatesNothing(t *testing.T) {
+	const w, h = 640, 480
+	rnd := rand.New(rand.NewPCG(3, 4))
+	noise := scanner.Frame{Pix: make([]byte, w*h), Stride: w, Width: w, Height: h}
+	for i := range noise.Pix {
+		noise.Pix[i] = byte(rnd.Uint32())
+	}
+	half := frameOf(t, native(3), 4)
+	half.Height /= 2
+	// A code whose data is painted over: found, and never read.
+	blank := frameOf(t, native(3), 4)
+	for y := 60; y < 250; y++ {
+		for x := 70; x < 250; x++ {
+			blank.Pix[y*blank.Stride+x] = byte(rnd.Uint32())
+		}
+	}
+	var r Reader
+	for name, f := range map[string]scanner.Frame{"noise": noise, "half a code": half, "painted over": blank} {
+		miss := func() {
+			if got, err := r.Decode(f); !errors.Is(err, ErrNoCode) {
+				t.Errorf("%s: got %.20q, %v, want %v", name, got, err, ErrNoCode)
+			}
+		}
+		miss()
+		if n := testing.AllocsPerRun(5, miss); n != 0 {
+			t.Errorf("%s: %v allocations a picture, want none", name, n)
+		}
+	}
+}
+
+// mirror turns f left to right.
+func mirror(f scanner.Frame) scanner.Frame {
+	out := scanner.Frame{Pix: make([]byte, f.Width*f.Height), Stride: f.Width, Width: f.Width, Height: f.Height}
+	for y := range f.Height {
+		for x := range f.Width {
+			out.Pix[y*f.Width+f.Width-1-x] = f.Pix[y*f.Stride+x]
+		}
+	}
+	return out
+}
+
+// invert makes dark light.
+func invert(f scanner.Frame) scanner.Frame {
+	out := f
+	out.Pix = bytes.Clone(f.Pix)
+	for i, p := range out.Pix {
+		out.Pix[i] = 255 - p
+	}
+	return out
+}
+
+// TestCode reads what else is known of a code.
+func TestCode(t *testing.T) {
+	upright := frameOf(t, native(1), 4) // version 13: 69 modules in a margin of 4
+	const edge, far = 16, 16 + 4*69
+	corners := [4]Point{{edge, edge}, {far, edge}, {far, far}, {edge, far}}
+	flipped := corners
+	for i, p := range corners {
+		flipped[i].X = far + edge - p.X
+	}
+	for _, tt := range []struct {
+		name string
+		f    scanner.Frame
+		want Code
+	}{
+		{"upright", upright, Code{Corners: corners}},
+		{"inverted", invert(upright), Code{Corners: corners, Inverted: true}},
+		{"mirrored", mirror(upright), Code{Corners: flipped, Mirrored: true}},
+		{"mirrored and inverted", mirror(invert(upright)), Code{Corners: flipped, Mirrored: true, Inverted: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			codes, err := new(Reader).Read(tt.f)
+			if err != nil || len(codes) != 1 {
+				t.Fatalf("got %d codes, %v", len(codes), err)
+			}
+			c := codes[0]
+			if string(c.Payload) != native(1) || c.Version != 13 || c.Inverted != tt.want.Inverted || c.Mirrored != tt.want.Mirrored {
+				t.Errorf("got %+v", c)
+			}
+			for i, p := range c.Corners {
+				if p.distance(tt.want.Corners[i]) > 2 {
+					t.Errorf("corner %d at %.1f, want %v", i, p, tt.want.Corners[i])
+				}
+			}
+			if math.Abs(c.Size-4*69) > 4 {
+				t.Errorf("size %.1f, want %d", c.Size, 4*69)
+			}
+		})
+	}
+}
+
+// TestNearestFirst holds up two codes at once.
+func TestNearestFirst(t *testing.T) {
+	far, near := frameOf(t, "JKM1:FAR", 4), frameOf(t, "JKM1:NEAR", 7)
+	const w, h = 640, 300
+	f := scanner.Frame{Pix: bytes.Repeat([]byte{0xf0}, w*h), Stride: w, Width: w, Height: h}
+	for y := range far.Height {
+		copy(f.Pix[(y+40)*w+20:], far.Pix[y*far.Stride:][:far.Width])
+	}
+	for y := range near.Height {
+		copy(f.Pix[(y+40)*w+350:], near.Pix[y*near.Stride:][:near.Width])
+	}
+	var r Reader
+	codes, err := r.Read(f)
+	if err != nil || len(codes) != 2 || string(codes[0].Payload) != "JKM1:NEAR" || string(codes[1].Payload) != "JKM1:FAR" {
+		t.Errorf("got %+v, %v", codes, err)
+	}
+	if got, err := r.Decode(f); err != nil || string(got) != "JKM1:NEAR" {
+		t.Errorf("nearest: got %q, %v", got, err)
+	}
+}
 
 func TestPictureLimits(t *testing.T) {
 	for _, tt := range []struct {
@@ -297,7 +430,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		w := int(width)
-		out, err := new(Decoder).Decode(scanner.Frame{Pix: pix, Stride: w, Width: w, Height: len(pix) / w})
+		out, err := new(Reader).Decode(scanner.Frame{Pix: pix, Stride: w, Width: w, Height: len(pix) / w})
 		if err == nil && len(out) == 0 {
 			t.Error("no error and no payload")
 		}
@@ -343,7 +476,7 @@ func TestCorpus(t *testing.T) {
 		t.Fatal(err)
 	}
 	const floor = 0.85
-	var d Decoder
+	var d Reader
 	read, all := 0, 0
 	for line := range strings.Lines(string(index)) {
 		fields := strings.Split(strings.TrimSpace(line), "\t")

@@ -1,0 +1,249 @@
+package qr
+
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+
+	"greengate/scanner"
+)
+
+// maxFinders is how many finder patterns are remembered of a picture. A sheet
+// printed full of them holds more; the rest is not looked at.
+const maxFinders = 120
+
+// finder is a place that looks like a finder pattern: dark, light, dark, light
+// and dark in the ratio 1:1:3:1:1 (ISO/IEC 18004, 6.3.3), across, down and along
+// a diagonal.
+type finder struct {
+	at Point
+	// module is the width of one module in pixels.
+	module float64
+	// light is a pattern of a code printed light on dark.
+	light bool
+	// seen counts the rows that crossed it.
+	seen int
+}
+
+// finderSearch looks for finder patterns along every few rows. Both polarities
+// come of one pass: the run lengths are the same.
+type finderSearch struct {
+	f      scanner.Frame
+	levels *thresholdMap
+	// step is the distance between rows that are looked at.
+	step  int
+	found []finder
+
+	edges []int32 // where the colour changes in a row
+}
+
+// dark reports the colour of a pixel.
+func (s *finderSearch) dark(x, y int) bool {
+	return int(s.f.Pix[y*s.f.Stride+x]) <= s.levels.levelAt(x, y)
+}
+
+// row looks along row y.
+func (s *finderSearch) row(y int) {
+	edges, dark := s.runs(y)
+	for i := 0; i+5 < len(edges); i++ {
+		e := edges[i : i+6 : i+6]
+		c := int(e[3] - e[2])
+		b, d := int(e[2]-e[1]), int(e[4]-e[3])
+		if c < b || c < d {
+			continue
+		}
+		a, e5 := int(e[1]-e[0]), int(e[5]-e[4])
+		if c < a || c < e5 {
+			continue
+		}
+		total := a + b + c + d + e5
+		if !finderRuns(a, b, c, d, e5, total) {
+			continue
+		}
+		light := dark == (i&1 == 1)
+		s.check(float64(e[2]+e[3])/2, y, float64(total), light)
+		if len(s.found) == maxFinders {
+			return
+		}
+	}
+}
+
+// finderRuns reports whether runs have the ratio 1:1:3:1:1, each within half a
+// module and a bit.
+func finderRuns(a, b, c, d, e, total int) bool {
+	if total < 7 {
+		return false
+	}
+	slack := total + total/8 + 7
+	return abs(14*a-2*total) < slack && abs(14*b-2*total) < slack &&
+		abs(14*d-2*total) < slack && abs(14*e-2*total) < slack && abs(14*c-6*total) < 3*total+7
+}
+
+func abs(n int) int { return max(n, -n) }
+
+// runs returns where row y changes its colour, with both its ends, and whether
+// it begins dark: a code may be cut at its very edge.
+func (s *finderSearch) runs(y int) (edges []int32, dark bool) {
+	width := s.f.Width
+	row := s.f.Pix[y*s.f.Stride:][:width]
+	levels := s.levels.at[(y>>blockShift)*s.levels.w:][:s.levels.w]
+	if cap(s.edges) < width+2 {
+		s.edges = make([]int32, width+2)
+	}
+	out := s.edges[:width+2]
+	out[0] = 0
+	n := 1
+	var last uint64 // the colour of the pixel before, 1 is dark
+	if row[0] <= levels[0] {
+		last, dark = 1, true
+	}
+	whole := width / blockSide
+	for bx, level := range levels[:whole] {
+		x := bx * blockSide
+		t := uint64(level>>1)*lanes | high
+		p := row[x : x+16 : x+16]
+		a := (t - binary.LittleEndian.Uint64(p)>>1&low) & high
+		b := (t - binary.LittleEndian.Uint64(p[8:])>>1&low) & high
+		// Most blocks are of one colour, the one before them.
+		if same := -last & high; a == same && b == same {
+			continue
+		}
+		m := (a>>7)*0x0102040810204080>>56 | (b>>7)*0x0102040810204080>>56<<8
+		change := (m ^ (m<<1 | last)) & 0xffff
+		for change != 0 {
+			out[n] = int32(x + bits.TrailingZeros64(change))
+			n++
+			change &= change - 1
+		}
+		last = m >> 15
+	}
+	for x := whole * blockSide; x < width; x++ {
+		var v uint64
+		if row[x] <= levels[x>>blockShift] {
+			v = 1
+		}
+		if v != last {
+			out[n] = int32(x)
+			n++
+			last = v
+		}
+	}
+	out[n] = int32(width)
+	return out[:n+1], dark
+}
+
+// check looks closer at what a row at y crossed in the middle x, total pixels
+// wide.
+func (s *finderSearch) check(x float64, y int, total float64, light bool) {
+	fy, module := float64(y)+0.5, total/7
+	for i := range s.found {
+		p := &s.found[i]
+		if p.light == light && math.Abs(p.at.X-x) < 1.2*p.module && math.Abs(p.at.Y-fy) < 1.7*p.module &&
+			module < 1.8*p.module && p.module < 1.8*module {
+			p.seen++
+			return
+		}
+	}
+	dark := !light
+	xi := int(x)
+	off, down, ok := s.profile(xi, y, 0, 1, dark, total)
+	if !ok {
+		return
+	}
+	cy := fy + off
+	off, across, ok := s.profile(xi, int(cy), 1, 0, dark, down)
+	if !ok {
+		return
+	}
+	cx := float64(xi) + 0.5 + off
+	off, down, ok = s.profile(int(cx), int(cy), 0, 1, dark, across)
+	if !ok {
+		return
+	}
+	cy = float64(int(cy)) + 0.5 + off
+	if _, _, ok := s.profile(int(cx), int(cy), 1, 1, dark, (across+down)/2); !ok {
+		if _, _, ok = s.profile(int(cx), int(cy), 1, -1, dark, (across+down)/2); !ok {
+			return
+		}
+	}
+	for i := range s.found {
+		p := &s.found[i]
+		if p.light == light && math.Abs(p.at.X-cx) < 1.2*p.module && math.Abs(p.at.Y-cy) < 1.2*p.module {
+			p.seen++
+			return
+		}
+	}
+	s.found = append(s.found, finder{at: Point{cx, cy}, module: (across + down) / 14, light: light, seen: 1})
+}
+
+// profile looks for 1:1:3:1:1 through the pixel x, y in the direction dx, dy. It
+// returns how far the middle is from it and how long the whole is, in steps.
+func (s *finderSearch) profile(x, y, dx, dy int, dark bool, about float64) (offset, total float64, ok bool) {
+	if x < 0 || y < 0 || x >= s.f.Width || y >= s.f.Height || s.dark(x, y) != dark {
+		return 0, 0, false
+	}
+	limit := int(about*1.3) + 3
+	a, ok := s.changes(x, y, -dx, -dy, dark, limit)
+	if !ok {
+		return 0, 0, false
+	}
+	b, ok := s.changes(x, y, dx, dy, dark, limit)
+	if !ok {
+		return 0, 0, false
+	}
+	total = a[2] + b[2]
+	module := total / 7
+	slack := module/2 + 0.35
+	if module < 1 || total*5 < about*2 || total*2 > about*5 ||
+		math.Abs(a[2]-a[1]-module) > slack || math.Abs(a[1]-a[0]-module) > slack ||
+		math.Abs(b[1]-b[0]-module) > slack || math.Abs(b[2]-b[1]-module) > slack ||
+		math.Abs(a[0]+b[0]-3*module) > 2*slack {
+		return 0, 0, false
+	}
+	return (b[0] - a[0]) / 2, total, true
+}
+
+// changes walks from a pixel and returns the distances, in steps and parts of
+// them, of the first three changes of colour. The end of the picture is as good
+// as the third.
+func (s *finderSearch) changes(x, y, dx, dy int, dark bool, limit int) (at [3]float64, ok bool) {
+	n := 0
+	i, by := y*s.f.Stride+x, dy*s.f.Stride+dx
+	before := int(s.f.Pix[i]) - s.levels.levelAt(x, y)
+	for d := 1; d <= limit; d++ {
+		x, y, i = x+dx, y+dy, i+by
+		if uint(x) >= uint(s.f.Width) || uint(y) >= uint(s.f.Height) {
+			at[2] = float64(d) - 0.5
+			return at, n == 2
+		}
+		v := int(s.f.Pix[i]) - s.levels.levelAt(x, y)
+		if (v <= 0) != dark {
+			part := 0.5
+			if v != before {
+				part = min(max((float64(before)-0.5)/float64(before-v), 0), 1)
+			}
+			at[n] = float64(d-1) + part
+			if n++; n == 3 {
+				return at, true
+			}
+			dark = !dark
+		}
+		before = v
+	}
+	return at, false
+}
+
+// start prepares the search for a picture. Code modules of two pixels make a
+// middle of six: rows are as far apart as still crosses it in large pictures,
+// and small pictures are looked at more closely.
+func (s *finderSearch) start(f scanner.Frame, levels *thresholdMap) {
+	s.f, s.levels, s.found = f, levels, s.found[:0]
+	switch {
+	case f.Height >= 700:
+		s.step = 4
+	case f.Height >= 300:
+		s.step = 3
+	default:
+		s.step = 2
+	}
+}

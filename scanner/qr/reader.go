@@ -1,0 +1,267 @@
+package qr
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"greengate/scanner"
+)
+
+// ErrNoCode is a picture without a QR code that can be read. Most pictures of
+// a camera are.
+var ErrNoCode = errors.New("no readable QR code")
+
+const (
+	// maxPixels is the size above which a picture is made smaller first, by
+	// whole factors: time grows with the pixels.
+	maxPixels = 1 << 24
+	// maxCodes is how many codes of a picture are read.
+	maxCodes = 8
+	// maxTries is how many combinations of finders are looked at that turn out
+	// to be no code.
+	maxTries = 12
+)
+
+// Code is a QR code that was read.
+type Code struct {
+	// Payload is what the code says.
+	Payload []byte
+	// Corners are its outer corners as it is seen: top left, top right, bottom
+	// right and bottom left of the code as it is printed. Those of a mirrored
+	// code run the other way round.
+	Corners [4]Point
+	// Size is its mean side in pixels: the nearest code has the largest.
+	Size float64
+	// Version from 1 to 40: how many modules it has.
+	Version int
+	// Inverted is a code printed light on dark.
+	Inverted bool
+	// Mirrored is a code seen in a mirror or from behind.
+	Mirrored bool
+}
+
+// Reader reads QR codes from pictures. The zero value is ready. It is for one
+// goroutine: it keeps its working memory.
+type Reader struct {
+	// Budget is the longest time that a picture may take. Zero is no limit: the
+	// work itself has one, that of a few looks at the whole picture.
+	Budget time.Duration
+	// Now is the clock that Budget is held against. Nil is time.Now.
+	Now func() time.Time
+
+	budget  budget
+	frame   scanner.Frame // what is being looked at
+	small   []byte
+	levels  thresholdMap
+	search  finderSearch
+	fit     gridFit
+	triples []triple
+	grid    grid
+	raw     modules
+	equal   modules
+	soft    softModules
+	symbols symbolReader
+	codes   []Code
+}
+
+// Forget drops what the pictures so far have told about the next. The memory is
+// kept.
+func (r *Reader) Forget() {}
+
+// Decode returns the payload of the nearest QR code in f, or an error that
+// wraps ErrNoCode, or scanner.ErrFrame when f's sizes do not fit.
+func (r *Reader) Decode(f scanner.Frame) ([]byte, error) {
+	codes, err := r.look(f, true)
+	if err != nil {
+		return nil, err
+	}
+	return codes[0].Payload, nil
+}
+
+// Read returns the QR codes in f, the nearest first, or an error that wraps
+// ErrNoCode, or scanner.ErrFrame when f's sizes do not fit. The slice is good
+// until the next call; the payloads are the caller's.
+func (r *Reader) Read(f scanner.Frame) ([]Code, error) { return r.look(f, false) }
+
+// errMiss is ErrNoCode for a picture in which nothing more is to be said: made
+// once, so that an empty picture costs no memory.
+var errMiss = fmt.Errorf("%w: nothing found", ErrNoCode)
+
+// look reads the nearest code, or all.
+func (r *Reader) look(f scanner.Frame, nearest bool) (codes []Code, err error) {
+	if err := f.Check(); err != nil {
+		return nil, err
+	}
+	// What is looked at here is what a stranger holds up.
+	defer func() {
+		if p := recover(); p != nil {
+			codes, err = nil, fmt.Errorf("%w: reader panicked: %v", ErrNoCode, p)
+		}
+	}()
+	r.codes = r.codes[:0]
+	r.budget.start(r.Budget, r.Now, f.Width*f.Height)
+	f, factor := r.shrink(f)
+	if f.Width < minSide || f.Height < minSide {
+		return nil, errMiss
+	}
+	r.pass(f, float64(factor), nearest)
+	if len(r.codes) == 0 {
+		return nil, errMiss
+	}
+	slices.SortStableFunc(r.codes, func(a, b Code) int { return cmp.Compare(b.Size, a.Size) })
+	return r.codes, nil
+}
+
+// pass looks once for codes in f, which is factor times smaller than the
+// picture.
+func (r *Reader) pass(f scanner.Frame, factor float64, nearest bool) {
+	r.levels.build(f)
+	s := &r.search
+	s.start(f, &r.levels)
+	for y := s.step / 2; y < f.Height && r.budget.spend(f.Width/4) && len(s.found) < maxFinders; y += s.step {
+		s.row(y)
+	}
+	if len(s.found) < 3 {
+		return
+	}
+	r.triples = triples(s.found, r.triples)
+	r.frame = f
+	r.fit = gridFit{f: &r.frame, levels: &r.levels}
+	var used [maxFinders]bool
+	tries := 0
+	for _, t := range r.triples {
+		at := [3]int{t.top, t.right, t.bottom}
+		if used[at[0]] || used[at[1]] || used[at[2]] {
+			continue
+		}
+		if nearest && len(r.codes) > 0 && t.length*factor < r.codes[0].Size {
+			continue
+		}
+		if tries == maxTries || !r.budget.spend(tripleWork) {
+			return
+		}
+		code, ok := r.read(&r.frame, [3]finder{s.found[t.top], s.found[t.right], s.found[t.bottom]})
+		if !ok {
+			tries++
+			continue
+		}
+		for i := range code.Corners {
+			code.Corners[i] = code.Corners[i].times(factor)
+		}
+		code.Size *= factor
+		for i, p := range s.found {
+			used[i] = used[i] || surrounds(&code.Corners, p.at.times(factor))
+		}
+		if r.keep(code, nearest); len(r.codes) == maxCodes {
+			return
+		}
+	}
+}
+
+// keep adds a code, or puts it in the place of one that is further away.
+func (r *Reader) keep(c Code, nearest bool) {
+	if nearest && len(r.codes) > 0 {
+		if c.Size > r.codes[0].Size {
+			r.codes[0] = c
+		}
+		return
+	}
+	r.codes = append(r.codes, c)
+}
+
+// surrounds reports whether p is within the corners of a code, seen from either
+// side.
+func surrounds(corners *[4]Point, p Point) bool {
+	left, right := false, false
+	for i, a := range corners {
+		side := corners[(i+1)%4].minus(a).cross(p.minus(a))
+		left, right = left || side < 0, right || side > 0
+	}
+	return left != right
+}
+
+// read reads the code with those three corners, if there is one.
+func (r *Reader) read(f *scanner.Frame, found [3]finder) (Code, bool) {
+	g := &r.grid
+	if !r.fit.fit(&found, g) {
+		return Code{}, false
+	}
+	flat := *g
+	if c, ok := r.readGrid(f, g, true); ok {
+		return c, true
+	}
+	if flat.timing > 0.6 && flat.side <= 45 {
+		// What looked like an alignment pattern may have bent the grid.
+		*g = flat
+		return r.readGrid(f, g, false)
+	}
+	return Code{}, false
+}
+
+// readGrid reads the code that lies on a grid.
+func (r *Reader) readGrid(f *scanner.Frame, g *grid, bent bool) (Code, bool) {
+	l, err := r.symbols.layouts.of(g.version())
+	if err != nil || !g.whole(f) {
+		return Code{}, false
+	}
+	if bent {
+		bend(f, g, l.centres)
+	}
+	if !r.budget.spend(g.side * g.side * sampleWork) {
+		return Code{}, false
+	}
+	sampleModules(f, g, &r.raw)
+	r.soft.judge(&r.raw)
+	payload, mirrored, err := r.symbols.decode(&r.soft)
+	if err != nil {
+		if !equalise(&r.raw, &r.equal, l.known) {
+			return Code{}, false
+		}
+		r.soft.judge(&r.equal)
+		payload, mirrored, err = r.symbols.decode(&r.soft)
+	}
+	if err != nil {
+		return Code{}, false
+	}
+	c := Code{Payload: payload, Corners: g.outline(), Version: g.version(), Inverted: g.light, Mirrored: mirrored}
+	for i, p := range c.Corners {
+		c.Size += p.distance(c.Corners[(i+1)%4]) / 4
+	}
+	if mirrored {
+		c.Corners[1], c.Corners[3] = c.Corners[3], c.Corners[1]
+	}
+	return c, true
+}
+
+// shrink makes a frame of more than maxPixels smaller by the least whole
+// factor, each pixel the mean of a square.
+func (r *Reader) shrink(f scanner.Frame) (scanner.Frame, int) {
+	k := 1
+	for (f.Width/k)*(f.Height/k) > maxPixels {
+		k++
+	}
+	if k == 1 {
+		return f, 1
+	}
+	w, h := f.Width/k, f.Height/k
+	if cap(r.small) < w*h {
+		r.small = make([]byte, w*h)
+	}
+	out := r.small[:w*h]
+	for y := range h {
+		for x := range w {
+			sum := 0
+			for dy := range k {
+				row := f.Pix[(y*k+dy)*f.Stride+x*k:][:k]
+				for _, p := range row {
+					sum += int(p)
+				}
+			}
+			out[y*w+x] = byte(sum / (k * k))
+		}
+	}
+	return scanner.Frame{Pix: out, Stride: w, Width: w, Height: h}, k
+}
