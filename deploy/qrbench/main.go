@@ -95,6 +95,7 @@ type result struct {
 	picture *picture
 	group   group
 	reader  string
+	pixels  int
 	answer
 	right bool
 	insns float64 // 0 where they are not counted
@@ -280,7 +281,7 @@ func (b *bench) read(ctx context.Context, peers []*peer, sets []set, ofClips boo
 					return err
 				}
 				asked[r] = append(asked[r], len(b.results))
-				b.results = append(b.results, result{set: s, picture: p, group: s.groupOf(*p), reader: r.name, answer: a, right: p.right(a.texts)})
+				b.results = append(b.results, result{set: s, picture: p, group: s.groupOf(*p), reader: r.name, pixels: f.Width * f.Height, answer: a, right: p.right(a.texts)})
 			}
 			n++
 			if err := os.Remove(path); err != nil {

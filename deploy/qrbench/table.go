@@ -53,6 +53,8 @@ func (b *bench) table() {
 			row("all of "+string(g), in(g), g != none)
 		}
 	}
+	row("a camera's size, with", large(synthetic, photos), true)
+	row("a camera's size, without", large(none), false)
 	fmt.Fprintln(w, "read; median / 95th percentile of CPU ms. zxing-cpp-3 is WebAssembly: its times say little.")
 	for _, kind := range clipKinds {
 		head := false
