@@ -3,8 +3,6 @@ package qr
 import (
 	"errors"
 	"fmt"
-
-	"github.com/makiuchi-d/gozxing/qrcode/decoder"
 )
 
 // errSegments is a code whose corrected bits are not what ISO/IEC 18004
@@ -27,26 +25,6 @@ const (
 	modeFNC1b   = 9
 	modeHanzi   = 13
 )
-
-// versionOf finds the version, 1 to 40, of a code that holds n data codewords
-// at an error correction level "L", "M", "Q" or "H". For one level the number
-// grows with the version, so it names one.
-func versionOf(n int, level string) (int, error) {
-	l, err := decoder.ErrorCorrectionLevel_ValueOf(level)
-	if err != nil {
-		return 0, fmt.Errorf("%w: level %q", errSegments, level)
-	}
-	for v := 1; v <= 40; v++ {
-		version, err := decoder.Version_GetVersionForNumber(v)
-		if err != nil {
-			return 0, fmt.Errorf("%w: version %d: %w", errSegments, v, err)
-		}
-		if version.GetTotalCodewords()-version.GetECBlocksForLevel(l).GetTotalECCodewords() == n {
-			return v, nil
-		}
-	}
-	return 0, fmt.Errorf("%w: %d data codewords at level %s", errSegments, n, level)
-}
 
 // countBits is the width of the character count (ISO/IEC 18004, table 3).
 func countBits(mode, version int) int {

@@ -35,7 +35,6 @@ type symbolReader struct {
 	blocks  []byte
 	trust   []uint16
 	order   []int
-	matrix  *gozxing.BitMatrix
 }
 
 // format is what the format information says.
