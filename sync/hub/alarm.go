@@ -91,8 +91,9 @@ type Alarm struct {
 	Kind AlarmKind `json:"kind"`
 	// Since is from when on, as the hub came to know.
 	Since time.Time `json:"since"`
-	// Detail has the figures, in English.
-	Detail string `json:"detail,omitempty"`
+	// Detail has the figures, in English, and DetailChinese the same.
+	Detail        string `json:"detail,omitempty"`
+	DetailChinese string `json:"detail_zh,omitempty"`
 	// What and Next say in a sentence each what it is and what to do, in English;
 	// the page has them in Chinese too.
 	What string `json:"what"`
@@ -103,13 +104,16 @@ type Alarm struct {
 func (a Alarm) Chinese() Alarm {
 	w := alarmWords[a.Kind]
 	a.What, a.Next = w.what.zh, w.next.zh
+	// What was kept before there was Chinese of it is told in English.
+	a.Detail, a.DetailChinese = cmp.Or(a.DetailChinese, a.Detail), ""
 	return a
 }
 
 // alarmRecord is kept under alarm.GATE.KIND.
 type alarmRecord struct {
-	What string    `json:"what"`
-	At   time.Time `json:"at"`
+	What    string    `json:"what"`
+	Chinese string    `json:"what_zh,omitempty"`
+	At      time.Time `json:"at"`
 }
 
 // AlarmRef names an alarm that is to be cleared.
@@ -121,17 +125,17 @@ type AlarmRef struct {
 
 // raise keeps an alarm of a gate's history until it is cleared. One that is
 // there already keeps its moment, and says the newest.
-func (h *Hub) raise(ctx context.Context, id string, kind AlarmKind, what string) error {
-	if h.fleet.raised(id, kind) == what {
+func (h *Hub) raise(ctx context.Context, id string, kind AlarmKind, what wording) error {
+	if h.fleet.raised(id, kind) == what.en {
 		return nil // whoever causes it again and again causes one write
 	}
 	key := "alarm." + id + "." + string(kind)
 	at := h.options.Now().UTC()
-	_, err := create(ctx, h.store.registry, key, alarmRecord{what, at})
+	_, err := create(ctx, h.store.registry, key, alarmRecord{what.en, what.zh, at})
 	if errors.Is(err, ErrConflict) {
 		var r alarmRecord
 		r, _, err = update(ctx, h.store.registry, key, func(r *alarmRecord) error {
-			r.What = what
+			r.What, r.Chinese = what.en, what.zh
 			return nil
 		})
 		at = r.At
@@ -139,7 +143,7 @@ func (h *Hub) raise(ctx context.Context, id string, kind AlarmKind, what string)
 	if err != nil {
 		return fmt.Errorf("alarm of gate %s: %w", id, err)
 	}
-	h.fleet.alarm(id, kind, alarmRecord{what, at})
+	h.fleet.alarm(id, kind, alarmRecord{what.en, what.zh, at})
 	return nil
 }
 
@@ -207,38 +211,40 @@ func (g *gateState) alarms(id string, started, now time.Time) []Alarm {
 		return nil
 	}
 	var out []Alarm
-	add := func(kind AlarmKind, since time.Time, format string, v ...any) {
+	add := func(kind AlarmKind, since time.Time, detail wording) {
 		w := alarmWords[kind]
-		out = append(out, Alarm{Gate: id, Site: g.known.site, Kind: kind, Since: since, Detail: fmt.Sprintf(format, v...), What: w.what.en, Next: w.next.en})
+		out = append(out, Alarm{Gate: id, Site: g.known.site, Kind: kind, Since: since, Detail: detail.en, DetailChinese: detail.zh, What: w.what.en, Next: w.next.en})
 	}
 	for kind, r := range g.history {
-		add(kind, r.At, "%s", r.What)
+		add(kind, r.At, wording{r.What, r.Chinese})
 	}
 	if !g.unreadable.IsZero() && now.Sub(g.unreadable) < 24*time.Hour {
-		add(AlarmTombstones, g.unreadableSince, "%d records within a day", g.unreadables)
+		add(AlarmTombstones, g.unreadableSince, worded("%d records within a day", "一天内 %d 条记录", g.unreadables))
 	}
 	// A hub that has just started has not listened long enough to say so.
 	if !g.contact.IsZero() && now.Sub(g.contact) > silentAfter && now.Sub(started) > silentAfter {
-		add(AlarmSilent, g.contact, "last heard of %s ago", span(now.Sub(g.contact)))
+		d := now.Sub(g.contact)
+		add(AlarmSilent, g.contact, wording{"last heard of " + english.span(d) + " ago", "最后联系于" + chinese.span(d) + "前"})
 	}
 	if c := g.said; c != nil {
 		if c.Journal >= journalAlarm {
-			add(AlarmJournal, g.since[AlarmJournal], "%d %% of its room", c.Journal)
+			add(AlarmJournal, g.since[AlarmJournal], worded("%d %% of its room", "已用空间 %d %%", c.Journal))
 		}
 		if c.Lists != gate.Fresh {
-			add(AlarmLists, g.since[AlarmLists], "%s, %s old", c.Lists, span(c.Age))
+			add(AlarmLists, g.since[AlarmLists], wording{fmt.Sprintf("%s, %s old", c.Lists, english.span(c.Age)), chinese.word(c.Lists) + "，已有" + chinese.span(c.Age)})
 		}
 		if c.Clock == gate.ClockUnset {
-			add(AlarmClock, g.since[AlarmClock], "")
+			add(AlarmClock, g.since[AlarmClock], wording{})
 		}
 	}
 	if hour := g.hours.at(now); hour.Refuse >= refusalsFloor {
 		if before := g.hours.before(now); manyRefusals(hour, before) {
-			add(AlarmRefusals, g.refusals, "%d of %d this hour, %d of %d in the 23 hours before", hour.Refuse, hour.decided(), before.Refuse, before.decided())
+			add(AlarmRefusals, g.refusals, worded("%d of %d this hour, %d of %d in the 23 hours before", "本小时拒绝 %d / %d，此前 23 小时拒绝 %d / %d",
+				hour.Refuse, hour.decided(), before.Refuse, before.decided()))
 		}
 	}
 	if end := g.known.ends; !end.IsZero() && end.Sub(now) < certificateAlarm {
-		add(AlarmCertificate, end.Add(-certificateAlarm), "ends on %s", end.Format(time.DateOnly))
+		add(AlarmCertificate, end.Add(-certificateAlarm), worded("ends on %s", "%s 到期", end.Format(time.DateOnly)))
 	}
 	sortAlarms(out)
 	return out

@@ -78,7 +78,7 @@ func TestAlarms(t *testing.T) {
 		{"03:02", "25 of 55", pass(gate.Expired, gate.Refuse, 5), "many-refusals@03:02"},
 		{"04:00", "another hour", fine, ""},
 		{"05:00", "a record that cannot be read", func(now time.Time) { fine(now); pass("", 0, 1)(now) }, "tombstones@05:00"},
-		{"05:01", "two histories", func(now time.Time) { f.alarm("north", AlarmFork, alarmRecord{"two", now}) }, "fork@05:01 tombstones@05:00"},
+		{"05:01", "two histories", func(now time.Time) { f.alarm("north", AlarmFork, alarmRecord{What: "two", At: now}) }, "fork@05:01 tombstones@05:00"},
 		{"05:02", "cleared", func(time.Time) { f.clear("north", AlarmFork) }, "tombstones@05:00"},
 		{"22:01", "a month before its end", fine, "tombstones@05:00 certificate-ends@22:00"},
 		{"22:02", "revoked", func(now time.Time) { f.know("north", &known{revoked: true}) }, ""},

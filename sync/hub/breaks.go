@@ -88,7 +88,7 @@ func (h *Hub) keepBreak(ctx context.Context, id, why string, b *passage.Batch) e
 }
 
 // refuse keeps a batch that is not taken and raises the gate's alarm.
-func (h *Hub) refuse(ctx context.Context, id, why, what string, b *passage.Batch) error {
+func (h *Hub) refuse(ctx context.Context, id, why string, what wording, b *passage.Batch) error {
 	if err := h.keepBreak(ctx, id, why, b); err != nil {
 		return err
 	}

@@ -119,6 +119,10 @@ func (h *Hub) gate(ctx context.Context, id string) (gateRecord, error) {
 	return g, err
 }
 
+// superseded is what an old certificate's use is told by.
+var superseded = wording{"a certificate was used after the one that replaced it: is there a second device with this gate's identity?",
+	"已被替换的证书仍在使用：是否有第二台设备使用该闸机的身份？"}
+
 // errRevoked: the gate's certificate is not, or no longer, one that may speak.
 var errRevoked = errors.New("this certificate is not in force")
 
@@ -151,7 +155,7 @@ func (h *Hub) authenticate(ctx context.Context, cert *x509.Certificate) (string,
 		if now.Sub(g.Renewed) < handover {
 			return id, g, nil
 		}
-		if err := h.raise(ctx, id, AlarmFork, "a certificate was used after the one that replaced it: is there a second device with this gate's identity?"); err != nil {
+		if err := h.raise(ctx, id, AlarmFork, superseded); err != nil {
 			return id, g, err
 		}
 	}

@@ -18,7 +18,7 @@ const (
 var instancePattern = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
 // cloned is what the operator is told.
-const cloned = "two devices speak with this gate's identity in turns: somebody has copied its card"
+var cloned = wording{"two devices speak with this gate's identity in turns: somebody has copied its card", "两台设备轮流使用该闸机的身份：其存储卡被人复制"}
 
 // instance notes which run of the gate's program speaks. A run that another has
 // followed never speaks again, unless both run: on two devices, which the copy of

@@ -37,7 +37,7 @@ func isCopied(t testing.TB, h *Hub, id string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.ContainsFunc(alarms, func(a Alarm) bool { return a.Gate == id && a.Kind == AlarmFork && a.Detail == cloned })
+	return slices.ContainsFunc(alarms, func(a Alarm) bool { return a.Gate == id && a.Kind == AlarmFork && a.Detail == cloned.en })
 }
 
 // Somebody copies a gate's card and runs the copy: the hub sees it at the third

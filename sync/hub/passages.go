@@ -94,7 +94,7 @@ func (h *Hub) ingest(ctx context.Context, id string, rec gateRecord, body []byte
 func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Batch) (uint64, error) {
 	if b.Gate != id {
 		// What name it has instead is for the evidence, not for the log.
-		return 0, errors.Join(fmt.Errorf("%w: it has another's name", errForeign), h.refuse(ctx, id, breakForeign, "a batch in the name of another gate", b))
+		return 0, errors.Join(fmt.Errorf("%w: it has another's name", errForeign), h.refuse(ctx, id, breakForeign, wording{"a batch in the name of another gate", "一批以另一台闸机名义发送的记录"}, b))
 	}
 	key, err := publicKey(rec.Certificate)
 	if err != nil {
@@ -105,7 +105,7 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 			// Signed before the gate's certificate was replaced, or by the next one
 			// over a connection that the gate made before.
 		} else {
-			return 0, errors.Join(fmt.Errorf("%w: %w", errForeign, err), h.refuse(ctx, id, breakForeign, "a batch with a signature that is not this gate's", b))
+			return 0, errors.Join(fmt.Errorf("%w: %w", errForeign, err), h.refuse(ctx, id, breakForeign, wording{"a batch with a signature that is not this gate's", "一批签名不属于该闸机的记录"}, b))
 		}
 	}
 	body, err := b.MarshalStored()
@@ -269,9 +269,10 @@ func (h *Hub) holding(ctx context.Context, id string, at head, seq uint64) (*sto
 
 // skipped raises an alarm: records are lost, and the gate says so itself.
 func (h *Hub) skipped(ctx context.Context, id string, s passage.Skip) error {
-	what := fmt.Sprintf("records %d-%d are lost: %s at the gate", s.First, s.Last, s.Why)
+	why := chinese.word(s.Why)
+	what := wording{fmt.Sprintf("records %d-%d are lost: %s at the gate", s.First, s.Last, s.Why), fmt.Sprintf("记录 %d-%d 丢失：闸机%s", s.First, s.Last, why)}
 	if s.First > s.Last {
-		what = fmt.Sprintf("the chain begins anew behind record %d: %s at the gate", s.Last, s.Why)
+		what = wording{fmt.Sprintf("the chain begins anew behind record %d: %s at the gate", s.Last, s.Why), fmt.Sprintf("链在记录 %d 之后重新开始：闸机%s", s.Last, why)}
 	}
 	h.log.Error("records lost at a gate", "gate", id, "first", s.First, "last", s.Last, "why", string(s.Why))
 	if err := h.raise(ctx, id, AlarmLost, what); err != nil {
@@ -282,7 +283,7 @@ func (h *Hub) skipped(ctx context.Context, id string, s passage.Skip) error {
 
 // fork keeps the batch and an alarm, and refuses.
 func (h *Hub) fork(ctx context.Context, id, why string, b *passage.Batch) error {
-	what := fmt.Sprintf("two histories: records %d-%d contradict what is stored", b.First(), b.Last())
+	what := worded("two histories: records %d-%d contradict what is stored", "两份历史：记录 %d-%d 与已存的不符", b.First(), b.Last())
 	if err := h.refuse(ctx, id, why, what, b); err != nil {
 		return err
 	}

@@ -8,10 +8,16 @@ import (
 	"time"
 
 	"greengate/gate"
+	"greengate/gate/passage"
 )
 
 // wording is one text in both languages of the operator's page.
 type wording struct{ en, zh string }
+
+// worded is a text with figures in both languages.
+func worded(en, zh string, figures ...any) wording {
+	return wording{fmt.Sprintf(en, figures...), fmt.Sprintf(zh, figures...)}
+}
 
 // language of the operator's page.
 type language string
@@ -70,7 +76,11 @@ func (l language) faults(list string) string {
 	if list == "" {
 		return "–"
 	}
-	return strings.ReplaceAll(list, ",", ", ")
+	var out []string
+	for f := range strings.SplitSeq(list, ",") {
+		out = append(out, l.word(f))
+	}
+	return strings.Join(out, ", ")
 }
 
 // span writes a length of time in the largest unit that fills it twice.
@@ -178,6 +188,9 @@ var pageWords = map[string]wording{
 var fieldWords = map[string]string{
 	"admit": "放行", "hold": "待处理", "refuse": "拒绝", "entry": "入",
 	"fresh": "最新", "stale": "过旧", "too-old": "太旧", "missing": "缺失",
+	string(passage.Dropped): "已丢弃", string(passage.Damaged): "已损坏",
+	"actuator-error": "通道闸控制出错", "actuator-timeout": "通道闸无响应", "no-key": "没有密钥", "opener-timeout": "开封超时", "journal-timeout": "日志超时", "journal-error": "日志出错",
+	"journal-damaged": "日志受损", "journal-dropped": "日志有丢弃", "store-set-aside": "存储已重建", "wipe-ordered": "已下令清除", "upload-forbidden": "上传被拒", "upload-gap": "上传缺记录", "upload-fork": "上传出现两份历史", "upload-record": "上传遇坏记录", "starting": "启动中", "stopping": "停止中", "stopped": "已停止",
 	"unset": "未设", "floor": "下限", "network": "网络", "hub-confirmed": "中心确认",
 	string(gate.Valid): "有效", string(gate.Unreadable): "无法识别", string(gate.Malformed): "格式错误", string(gate.UnknownKey): "未知密钥",
 	string(gate.BadSignature): "签名错误", string(gate.VoidCode): "作废", string(gate.OutOfBounds): "超出名单", string(gate.Expired): "过期",
