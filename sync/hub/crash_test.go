@@ -13,12 +13,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"greengate/gate"
+	"greengate/sync/hub/index"
 )
 
-// childDir is the hub's folder in a child, childMost the most bytes that a file there may have.
-const childDir, childMost = "GREENGATE_TEST_HUB", "GREENGATE_TEST_HUB_FILE"
+// childDir is the hub's folder in a child, childMost the most bytes that a file
+// there may have, childCount how often it writes what it counted.
+const childDir, childMost, childCount = "GREENGATE_TEST_HUB", "GREENGATE_TEST_HUB_FILE", "GREENGATE_TEST_HUB_COUNT"
 
 // TestMain serves a hub when the test has started itself again as a child.
 func TestMain(m *testing.M) {
@@ -34,7 +37,12 @@ func TestMain(m *testing.M) {
 
 func serveChild(dir string) error {
 	ctx := context.Background()
-	h, err := Open(ctx, dir, quiet())
+	o := quiet()
+	if every, err := time.ParseDuration(os.Getenv(childCount)); err == nil {
+		// In China's time: the days of two processes are the same.
+		o.countEvery, o.Location = every, nil
+	}
+	h, err := Open(ctx, dir, o)
 	if err != nil {
 		return err
 	}
@@ -64,27 +72,9 @@ func TestKilledHubKeepsWhatItAcknowledged(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var acknowledged uint64
 	for range 3 {
-		child := exec.CommandContext(t.Context(), self, "-test.run=^$")
-		child.Env = append(os.Environ(), childDir+"="+dir)
-		child.Stderr = os.Stderr
-		out, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		url, err := bufio.NewReader(out).ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		url = strings.TrimSpace(url)
+		child, url := startHub(t, dir)
 		for range 5 {
 			g.pass(t, 7, gate.Valid)
 			status, n, word := g.post(t, url, g.batch(t, acknowledged+1, g.seq))
@@ -93,15 +83,140 @@ func TestKilledHubKeepsWhatItAcknowledged(t *testing.T) {
 			}
 			acknowledged = n
 		}
-		if err := child.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Wait(); err == nil {
-			t.Fatal("the child ended by itself")
-		}
+		kill(t, child)
 	}
 	h = openHub(t, dir, quiet())
 	verifyGate(t, h, "north", acknowledged)
+}
+
+// startHub serves a hub's folder in a process of its own.
+func startHub(t *testing.T, dir string, env ...string) (child *exec.Cmd, url string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child = exec.CommandContext(t.Context(), self, "-test.run=^$")
+	child.Env = append(append(os.Environ(), childDir+"="+dir), env...)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if url, err = bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	return child, strings.TrimSpace(url)
+}
+
+// kill ends a child with SIGKILL, wherever it is.
+func kill(t *testing.T, child *exec.Cmd) {
+	t.Helper()
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Wait(); err == nil {
+		t.Fatal("the child ended by itself")
+	}
+}
+
+// TestKilledWhileCounting kills the hub's process eight times while it writes
+// its counts each millisecond, behind the first, the second, the third batch …
+// After that the days of each gate are what somebody counts who reads all
+// stored passages from the beginning, and nothing is missing that was acknowledged.
+func TestKilledWhileCounting(t *testing.T) {
+	h, dir := newHub(t, quiet())
+	gates := []*testGate{addGate(t, h, "north"), addGate(t, h, "south")}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	acknowledged := map[string]uint64{}
+	for round := range 8 {
+		child, url := startHub(t, dir, childCount+"=1ms")
+		for batch := range round + 1 {
+			for i, g := range gates {
+				// Today's, and what comes late for each of the days before.
+				g.write(t, walks(now.Add(-time.Duration(24*batch)*time.Hour-time.Duration(i)*time.Hour), 4+batch, 1+i)...)
+				status, n, word := g.post(t, url, g.batch(t, acknowledged[g.id]+1, g.seq))
+				if status != 200 || n != g.seq {
+					t.Fatalf("batch: %d %d %s", status, n, word)
+				}
+				acknowledged[g.id] = n
+			}
+		}
+		kill(t, child)
+	}
+	o := quiet()
+	o.Location, o.countEvery = nil, time.Hour
+	h = openHub(t, dir, o)
+	// What the killed ones wrote; this one has written nothing yet.
+	at, _, err := load[uint64](t.Context(), h.store.days, daysCheckpoint)
+	if err != nil || at == 0 {
+		t.Errorf("checkpoint %d, %v: nobody was killed while it counted", at, err)
+	}
+	info, err := h.store.passages.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("counted to message %d of %d when the last one was killed", at, info.State.LastSeq)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.countEvery = 10 * time.Millisecond
+	h = openHub(t, dir, o)
+	counted(t, h, h.days)
+	for _, g := range gates {
+		verifyGate(t, h, g.id, acknowledged[g.id])
+		type total struct{ admit, refuse, passed, judged, serious uint64 }
+		want := map[string]map[int]total{}
+		for p, err := range h.All(t.Context(), g.id, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Kind != gate.DecisionRecord && p.Kind != gate.OutcomeRecord {
+				continue
+			}
+			at := p.At.In(h.options.Location)
+			day := at.Format(time.DateOnly)
+			if want[day] == nil {
+				want[day] = map[int]total{}
+			}
+			n := want[day][at.Hour()]
+			switch {
+			case p.Kind == gate.OutcomeRecord:
+				n.passed++
+			case p.Verdict == "admit":
+				n.admit, n.judged = n.admit+1, n.judged+1
+			default:
+				n.refuse, n.judged, n.serious = n.refuse+1, n.judged+1, n.serious+1
+			}
+			want[day][at.Hour()] = n
+		}
+		if len(want) < 8 {
+			t.Errorf("gate %s has %d days", g.id, len(want))
+		}
+		for day, hours := range want {
+			got, _, err := load[dayRecord](t.Context(), h.store.days, day+"."+g.id)
+			if err != nil {
+				t.Fatalf("%s %s: %v", day, g.id, err)
+			}
+			var all total
+			for hour, c := range got.Hours {
+				n := hours[hour]
+				all.admit, all.refuse = all.admit+n.admit, all.refuse+n.refuse
+				if c != (index.Hour{Passed: uint32(n.passed), Judged: uint32(n.judged), Serious: uint32(n.serious)}) {
+					t.Errorf("%s %s at %d: %+v, want %+v", day, g.id, hour, c, n)
+				}
+			}
+			if got.Counts.Admit != all.admit || got.Counts.Refuse != all.refuse {
+				t.Errorf("%s %s: %+v, want %+v", day, g.id, got.Counts, all)
+			}
+		}
+	}
 }
 
 // TestFullDisk: JetStream takes nothing any more after a write that failed, so

@@ -94,7 +94,7 @@ type counting struct {
 }
 
 // days counts the stored passages by gate and day. One goroutine owns it, but
-// for cache.
+// for written and told.
 type days struct {
 	h     *Hub
 	kv    jetstream.KeyValue
@@ -106,11 +106,10 @@ type days struct {
 	mu      sync.Mutex
 	written chan struct{} // closed when saved moves
 	told    uint64        // saved, for who waits
-	cache   map[index.Date]cachedDay
 }
 
 func newDays(h *Hub, kv jetstream.KeyValue) *days {
-	d := &days{h: h, kv: kv, every: h.options.countEvery, open: map[string]*counting{}, written: make(chan struct{}), cache: map[index.Date]cachedDay{}}
+	d := &days{h: h, kv: kv, every: h.options.countEvery, open: map[string]*counting{}, written: make(chan struct{})}
 	if d.every == 0 {
 		d.every = countEvery
 	}
@@ -270,7 +269,6 @@ func (d *days) write(ctx context.Context) error {
 		d.told = d.saved
 		close(d.written)
 		d.written = make(chan struct{})
-		clear(d.cache)
 	}
 	return nil
 }
@@ -338,41 +336,4 @@ func (d *days) wait(ctx context.Context, to uint64) error {
 			return fmt.Errorf("days: counted to message %d of %d: %w", told, to, ctx.Err())
 		}
 	}
-}
-
-// cachedDay is a day of all gates, as it was when it was read.
-type cachedDay struct {
-	gates map[string]*index.Day
-	read  time.Time
-}
-
-const (
-	// cacheFor is how long a day that was read is not read again.
-	cacheFor = time.Minute
-	// maxCached days are held: what one chart needs.
-	maxCached = 64
-)
-
-// day returns what is written of all gates on a day.
-func (d *days) day(ctx context.Context, date index.Date) (map[string]*index.Day, error) {
-	d.mu.Lock()
-	c, ok := d.cache[date]
-	d.mu.Unlock()
-	if ok && time.Since(c.read) < cacheFor {
-		return c.gates, nil
-	}
-	c = cachedDay{map[string]*index.Day{}, time.Now()}
-	if err := list(ctx, d.kv, date.String()+".", func(id string, r dayRecord) error {
-		c.gates[id] = &r.Hours
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.cache) >= maxCached {
-		clear(d.cache)
-	}
-	d.cache[date] = c
-	return c.gates, nil
 }

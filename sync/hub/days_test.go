@@ -54,6 +54,13 @@ func counted(t testing.TB, h *Hub, d *days) {
 	if err := d.wait(ctx, info.State.LastSeq); err != nil {
 		t.Fatal(err)
 	}
+	bucket, err := h.store.js.Stream(ctx, "KV_"+daysBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.tallies.wait(ctx, bucket.CachedInfo().State.LastSeq); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // often counts without making the test wait.

@@ -32,8 +32,8 @@ type fleet struct {
 	mu       sync.Mutex
 	gates    map[string]*gateState
 	recent   []Passage // the newest last
-	// changes counts what may be seen on a page.
-	changes uint64
+	// changes counts what may be seen on a page, registry what of it the registry changed.
+	changes, registry uint64
 }
 
 // gateState is one gate.
@@ -147,6 +147,7 @@ func (f *fleet) know(id string, k *known) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.changes++
+	f.registry++
 	g := f.get(id)
 	g.known, g.registered = known{}, k != nil
 	if k != nil {
@@ -354,6 +355,23 @@ func (f *fleet) all(now time.Time) (gates []GateStatus, today Counts, hour map[g
 		gates = append(gates, s)
 	}
 	return gates, today, hour
+}
+
+// places are where the gates of the registry stand, with its version; none
+// where it is still the one that is known.
+func (f *fleet) places(known uint64) (map[string]place, uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.registry == known {
+		return nil, known
+	}
+	out := make(map[string]place, len(f.gates))
+	for id, g := range f.gates {
+		if g.registered {
+			out[id] = place{g.known.county, g.known.site, !g.known.revoked}
+		}
+	}
+	return out, f.registry
 }
 
 // stored returns the last sequence of a gate that was read.

@@ -99,6 +99,7 @@ type Hub struct {
 	fleet       *fleet
 	follow      *follow
 	days        *days
+	tallies     *tallies
 	ingested    ingestCounts
 	dayCache    readDays
 	self        string        // names this hub to the others while it runs
@@ -218,7 +219,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 		return nil, err
 	}
 	h.days = newDays(h, h.store.days)
+	h.tallies = newTallies(h, h.store.days)
 	h.watching.Go(func() { h.days.run(watch) })
+	h.watching.Go(func() { h.tallies.run(watch) })
 	return h, nil
 }
 

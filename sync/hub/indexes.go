@@ -44,8 +44,8 @@ type IndexReport struct {
 // countyCode is a county as gates have it.
 var countyCode = regexp.MustCompile(`^[0-9]{6}$`)
 
-// window is the day that an index is of, and how many of its hours count.
-func (h *Hub) window(day string) (index.Date, int, error) {
+// period is the day that an index is of, and how many of its hours count.
+func (h *Hub) period(day string) (index.Date, int, error) {
 	now := h.options.Now().In(h.options.Location)
 	today := index.DateOf(now)
 	if day == "" {
@@ -71,86 +71,47 @@ func (h *Hub) Index(ctx context.Context, r IndexRequest) (IndexReport, error) {
 	if r.County != "" && r.Site != "" {
 		return IndexReport{}, invalid("a county or a site, not both")
 	}
-	date, hours, err := h.window(r.Day)
+	date, hours, err := h.period(r.Day)
 	if err != nil {
 		return IndexReport{}, err
 	}
-	gates, err := h.Gates(ctx)
-	if err != nil {
-		return IndexReport{}, err
-	}
-	gates = slices.DeleteFunc(gates, func(g GateStatus) bool {
-		return g.Revoked || r.County != "" && g.County != r.County || r.Site != "" && g.Site != r.Site
-	})
 	out := IndexReport{County: r.County, Chinese: counties[r.County].zh, English: counties[r.County].en, Site: r.Site}
-	span := 0
+	windows := []period{{date, hours}}
 	if r.Chart {
-		span = chartDays
-	}
-	series, err := h.series(ctx, gates, date, span)
-	if err != nil {
-		return IndexReport{}, err
-	}
-	out.IndexDay = indexDay(series, date, hours)
-	for d := date - index.Date(span); d < date; d++ {
-		out.Chart = append(out.Chart, indexDay(series, d, index.Hours))
-	}
-	return out, nil
-}
-
-func indexDay(series []index.Series, date index.Date, hours int) IndexDay {
-	return IndexDay{date.String(), index.Compute(series, date, hours)}
-}
-
-// series reads what an index of these gates on a day needs, and on so many days before it.
-func (h *Hub) series(ctx context.Context, gates []GateStatus, date index.Date, span int) ([]index.Series, error) {
-	out := make([]index.Series, len(gates))
-	for i := range out {
-		out[i] = index.Series{}
-	}
-	for d := date - index.Date(span) - 7*index.Weeks; d <= date; d++ {
-		if span < 7 && (date-d)%7 > index.Date(span) {
-			continue // neither the day nor its baseline
+		for d := date - chartDays; d < date; d++ {
+			windows = append(windows, period{d, index.Hours})
 		}
-		counted, err := h.days.day(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		for i, g := range gates {
-			if c := counted[g.Gate]; c != nil {
-				out[i][d] = c
+	}
+	err = h.tallies.want(ctx, windows, func(all []*tally) {
+		for i, t := range all {
+			sum := h.tallies.of(t, r.County, r.Site)
+			day := IndexDay{windows[i].date.String(), sum.Index(windows[i].date, windows[i].hours)}
+			if i == 0 {
+				out.IndexDay = day
+			} else {
+				out.Chart = append(out.Chart, day)
 			}
 		}
-	}
-	return out, nil
+	})
+	return out, err
 }
 
 // Indexes computes the index of each county that has gates, and of each
-// province, which is its first two digits, from one reading of the counts.
+// province, which is its first two digits.
 func (h *Hub) Indexes(ctx context.Context, day string) (map[string]IndexDay, error) {
-	date, hours, err := h.window(day)
+	date, hours, err := h.period(day)
 	if err != nil {
 		return nil, err
-	}
-	gates, err := h.Gates(ctx)
-	if err != nil {
-		return nil, err
-	}
-	gates = slices.DeleteFunc(gates, func(g GateStatus) bool { return g.Revoked || g.County == "" })
-	series, err := h.series(ctx, gates, date, 0)
-	if err != nil {
-		return nil, err
-	}
-	of := map[string][]index.Series{}
-	for i, g := range gates {
-		of[g.County] = append(of[g.County], series[i])
-		of[g.County[:2]] = append(of[g.County[:2]], series[i])
 	}
 	out := map[string]IndexDay{}
-	for region, s := range of {
-		out[region] = indexDay(s, date, hours)
-	}
-	return out, nil
+	err = h.tallies.want(ctx, []period{{date, hours}}, func(all []*tally) {
+		for region, sum := range all[0].sums {
+			if i := sum.Index(date, hours); region != "" && i.Gates > 0 {
+				out[region] = IndexDay{date.String(), i}
+			}
+		}
+	})
+	return out, err
 }
 
 // Index asks for an index; see [Hub.Index].

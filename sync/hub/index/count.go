@@ -117,15 +117,15 @@ func (d Day) Check() error {
 	return nil
 }
 
-// sum adds the first hours of a day.
-func (d *Day) sum(hours int) (t total) {
+// sum adds the first hours of a day. MaxCount keeps it within 32 bits.
+func (d *Day) sum(hours int) (c count) {
 	for _, h := range d[:hours] {
-		t.passed += uint64(h.Passed)
-		t.judged += uint64(h.Judged)
-		t.serious += uint64(h.Serious)
-		t.mild += uint64(h.Mild)
+		c.passed += h.Passed
+		c.judged += h.Judged
+		c.serious += h.Serious
+		c.mild += h.Mild
 	}
-	return t
+	return c
 }
 
 // total is a sum over hours and gates.
@@ -136,6 +136,13 @@ func (t *total) add(o total) {
 	t.judged += o.judged
 	t.serious += o.serious
 	t.mild += o.mild
+}
+
+func (t *total) remove(o total) {
+	t.passed -= o.passed
+	t.judged -= o.judged
+	t.serious -= o.serious
+	t.mild -= o.mild
 }
 
 // Date is a day of the calendar, counted from 1970-01-01.

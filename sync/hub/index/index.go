@@ -75,50 +75,42 @@ type Index struct {
 	Control  Control `json:"control"`
 }
 
-// Compute makes the index of the gates on a day, of its first hours, 0 to 24.
-func Compute(gates []Series, day Date, hours int) Index {
-	hours = max(0, min(hours, Hours))
-	out := Index{Day: day, Hours: hours, Gates: len(gates)}
-	var now, before total // before: the baseline's days of all gates
-	var passed uint64     // of the compared
-	var usual, missing float64
-	for _, g := range gates {
-		base, sum := baseline(g, day, hours)
-		before.add(sum)
-		today := g[day]
-		if today == nil {
-			missing += max(base, 0)
-			continue
-		}
-		out.Heard++
-		t := today.sum(hours)
-		now.add(t)
-		if base < 0 {
-			continue
-		}
-		out.Compared++
-		passed += t.passed
-		usual += base
-	}
-	if out.Compared > 0 && usual >= FlowFloor && usual*100 >= (usual+missing)*MinCoverage {
-		out.Flow = flow(passed, usual)
-	}
-	if now.judged >= ControlFloor {
-		out.Control = control(now, before)
-	}
-	return out
+// Part is what one gate adds to the index of a day: that day, and its
+// baseline's days, over the same hours.
+type Part struct {
+	now   count
+	base  [Weeks]count
+	heard bool
+	there [Weeks]bool
 }
 
-// baseline is the median of a gate's same weekdays before a day, over the same
-// hours, -1 where it has too few of them; and their sum.
-func baseline(g Series, day Date, hours int) (float64, total) {
+// count is a total of one gate's day.
+type count struct{ passed, judged, serious, mild uint32 }
+
+func (c count) total() total {
+	return total{uint64(c.passed), uint64(c.judged), uint64(c.serious), uint64(c.mild)}
+}
+
+// Set puts a day of the gate in, of which the first hours count; it is so many
+// weeks before the index's, 0 to [Weeks].
+func (p *Part) Set(weeks int, d *Day, hours int) {
+	c := d.sum(hours)
+	if weeks == 0 {
+		p.now, p.heard = c, true
+		return
+	}
+	p.base[weeks-1], p.there[weeks-1] = c, true
+}
+
+// usual is the median of what passed on the baseline's days, -1 where there are
+// too few of them; and their sum.
+func (p *Part) usual() (float64, total) {
 	var sum total
-	var counts []uint64
-	for w := Date(1); w <= Weeks; w++ {
-		if d := g[day-7*w]; d != nil {
-			t := d.sum(hours)
-			sum.add(t)
-			counts = append(counts, t.passed)
+	counts := make([]uint32, 0, Weeks)
+	for i, c := range p.base {
+		if p.there[i] {
+			sum.add(c.total())
+			counts = append(counts, c.passed)
 		}
 	}
 	if len(counts) < MinWeeks {
@@ -127,6 +119,79 @@ func baseline(g Series, day Date, hours int) (float64, total) {
 	slices.Sort(counts)
 	n := len(counts)
 	return (float64(counts[(n-1)/2]) + float64(counts[n/2])) / 2, sum
+}
+
+// Sum is the sum of many gates' parts; what was added can be taken away again.
+// Medians are halves of whole numbers, so that no order of it leaves a rest.
+type Sum struct {
+	gates, heard, compared int
+	now, before            total
+	passed                 uint64 // of the compared
+	usual, missing         float64
+}
+
+// Add puts a gate's part in.
+func (s *Sum) Add(p *Part) {
+	usual, before := p.usual()
+	s.gates++
+	s.before.add(before)
+	if !p.heard {
+		s.missing += max(usual, 0)
+		return
+	}
+	s.heard++
+	s.now.add(p.now.total())
+	if usual >= 0 {
+		s.compared++
+		s.passed += uint64(p.now.passed)
+		s.usual += usual
+	}
+}
+
+// Remove takes a part out that is in.
+func (s *Sum) Remove(p *Part) {
+	usual, before := p.usual()
+	s.gates--
+	s.before.remove(before)
+	if !p.heard {
+		s.missing -= max(usual, 0)
+		return
+	}
+	s.heard--
+	s.now.remove(p.now.total())
+	if usual >= 0 {
+		s.compared--
+		s.passed -= uint64(p.now.passed)
+		s.usual -= usual
+	}
+}
+
+// Index of the sum, on a day over its first hours.
+func (s *Sum) Index(day Date, hours int) Index {
+	out := Index{Day: day, Hours: hours, Gates: s.gates, Heard: s.heard, Compared: s.compared}
+	if s.compared > 0 && s.usual >= FlowFloor && s.usual*100 >= (s.usual+s.missing)*MinCoverage {
+		out.Flow = flow(s.passed, s.usual)
+	}
+	if s.now.judged >= ControlFloor {
+		out.Control = control(s.now, s.before)
+	}
+	return out
+}
+
+// Compute makes the index of the gates on a day, of its first hours, 0 to 24.
+func Compute(gates []Series, day Date, hours int) Index {
+	hours = max(0, min(hours, Hours))
+	var sum Sum
+	for _, g := range gates {
+		var p Part
+		for weeks := range Weeks + 1 {
+			if d := g[day-7*Date(weeks)]; d != nil {
+				p.Set(weeks, d, hours)
+			}
+		}
+		sum.Add(&p)
+	}
+	return sum.Index(day, hours)
 }
 
 func flow(passed uint64, usual float64) Flow {
