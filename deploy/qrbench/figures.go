@@ -90,7 +90,7 @@ const fewest = 10
 // figures prints what the run has shown; made are the answers about made
 // pictures without a code.
 func (b *bench) figures(made []answer) {
-	for _, g := range []group{synthetic, photos} {
+	for _, g := range []group{synthetic, photos, drawn} {
 		own, best := b.of(ours, in(g)), b.of(zxing3, in(g))
 		if own.n == 0 {
 			continue
@@ -101,7 +101,7 @@ func (b *bench) figures(made []answer) {
 	worst, where := math.Inf(1), ""
 	for _, c := range b.categories() {
 		own, best := b.of(ours, ofSet(c.set, c.group)), b.of(zxing3, ofSet(c.set, c.group))
-		if c.group != synthetic && c.group != photos || own.n < fewest || best.right == 0 {
+		if c.group == none || c.group == clips || own.n < fewest || best.right == 0 {
 			continue
 		}
 		ratio := own.rate() / best.rate()

@@ -136,18 +136,9 @@ func (b *bench) run(ctx context.Context) error {
 func (b *bench) sets(ctx context.Context) ([]set, error) {
 	folders := b.folders
 	if folders == nil {
-		if _, err := os.Stat(b.shared); err != nil {
-			b.say("skipped: photographs and made pictures (no %s beside this folder)", b.shared)
-			return nil, nil
-		}
-		folders = append(folders, filepath.Join(b.shared, "corpus"))
-		made, err := b.generate(ctx)
-		if errors.Is(err, errLacks) {
-			b.say("skipped: made pictures: %v", err)
-		} else if err != nil {
+		var err error
+		if folders, err = b.allFolders(ctx); err != nil {
 			return nil, err
-		} else {
-			folders = append(folders, made)
 		}
 	}
 	var sets []set
@@ -167,6 +158,45 @@ func (b *bench) sets(ctx context.Context) ([]set, error) {
 	return sets, nil
 }
 
+// allFolders are the corpus, what is made by its generators, and what is drawn
+// here.
+func (b *bench) allFolders(ctx context.Context) (folders []string, err error) {
+	own, err := b.whole(fmt.Sprintf("drawn-%d", b.seed), func(dir string) error {
+		return drawSets(dir, hard, b.seed, choose(b.short, 3, 24))
+	})
+	if err != nil {
+		return nil, err
+	}
+	folders = append(folders, own)
+	if _, err := os.Stat(b.shared); err != nil {
+		b.say("skipped: photographs and made pictures (no %s beside this folder)", b.shared)
+		return folders, nil
+	}
+	folders = append(folders, filepath.Join(b.shared, "corpus"))
+	made, err := b.generate(ctx)
+	if errors.Is(err, errLacks) {
+		b.say("skipped: made pictures: %v", err)
+		return folders, nil
+	}
+	return append(folders, made), err
+}
+
+// whole is a folder of pictures under that name, made when it is not there.
+func (b *bench) whole(name string, make func(dir string) error) (string, error) {
+	if b.short {
+		name += "-short"
+	}
+	dir := filepath.Join(b.outDir, name)
+	mark := filepath.Join(dir, "whole")
+	if _, err := os.Stat(mark); err == nil {
+		return dir, nil
+	}
+	if err := make(dir); err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(mark, nil, 0o644)
+}
+
 // generate makes pictures and clips of the seed, once.
 func (b *bench) generate(ctx context.Context) (string, error) {
 	if b.short {
@@ -181,25 +211,22 @@ func (b *bench) generate(ctx context.Context) (string, error) {
 	if _, err := tool("qrencode", "qrencode"); err != nil {
 		return "", err
 	}
-	dir := filepath.Join(b.outDir, fmt.Sprintf("made-%d-%d", b.seed, b.per))
-	whole := filepath.Join(dir, "whole")
-	if _, err := os.Stat(whole); err == nil {
-		return dir, nil
-	}
-	seed := strconv.FormatUint(b.seed, 10)
-	for _, args := range [][]string{
-		{"gensynth.py", seed, "made", strconv.Itoa(b.per)},
-		{"genseq.py", seed, "clip"},
-	} {
-		b.say("making pictures: %s", strings.Join(args, " "))
-		gen := exec.CommandContext(ctx, "/usr/bin/python3", append([]string{filepath.Join(b.shared, "gen", args[0])}, args[1:]...)...)
-		gen.Env = append(os.Environ(), "QR_OUT="+dir)
-		gen.Stderr = b.progress
-		if err := gen.Run(); err != nil {
-			return "", fmt.Errorf("%s: %w", args[0], err)
+	return b.whole(fmt.Sprintf("made-%d-%d", b.seed, b.per), func(dir string) error {
+		seed := strconv.FormatUint(b.seed, 10)
+		for _, args := range [][]string{
+			{"gensynth.py", seed, "made", strconv.Itoa(b.per)},
+			{"genseq.py", seed, "clip"},
+		} {
+			b.say("making pictures: %s", strings.Join(args, " "))
+			gen := exec.CommandContext(ctx, "/usr/bin/python3", append([]string{filepath.Join(b.shared, "gen", args[0])}, args[1:]...)...)
+			gen.Env = append(os.Environ(), "QR_OUT="+dir)
+			gen.Stderr = b.progress
+			if err := gen.Run(); err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
 		}
-	}
-	return dir, os.WriteFile(whole, nil, 0o644)
+		return nil
+	})
 }
 
 // peers builds the readers.
@@ -338,7 +365,7 @@ func (b *bench) readEmpty(ctx context.Context) ([]answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := exec.CommandContext(ctx, p.args[0], "-empty", strconv.Itoa(b.empty), "-seed", strconv.FormatUint(b.seed, 10), "-allocs").Output()
+	text, err := exec.CommandContext(ctx, p.args[0], "-empty", strconv.Itoa(b.empty), "-seed", strconv.FormatUint(b.seed, 10), "-allocs", "-reps", "2").Output()
 	if err != nil {
 		return nil, err
 	}

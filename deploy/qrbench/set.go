@@ -32,6 +32,7 @@ type group string
 const (
 	synthetic group = "synthetic" // made with a code
 	photos    group = "photos"    // found, with a code
+	drawn     group = "drawn"     // by this program, with a code
 	none      group = "none"      // any without a code
 	clips     group = "clips"     // pictures that follow each other
 )
@@ -103,6 +104,9 @@ func openSets(dir string) ([]set, error) {
 		// The makers of pictures leave their parameters, or number their clips.
 		if _, err := os.Stat(filepath.Join(d, "params.tsv")); err == nil {
 			s.group = synthetic
+		}
+		if _, err := os.Stat(filepath.Join(d, "drawn")); err == nil {
+			s.group = drawn
 		}
 		if len(s.pictures) > 0 && ofClip.MatchString(s.pictures[0].file) {
 			s.group = clips

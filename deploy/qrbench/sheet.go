@@ -33,7 +33,7 @@ func (b *bench) sheet() error {
 	var order []place
 	for _, r := range b.results {
 		at := place{r.set, r.picture}
-		if r.group != synthetic && r.group != photos || r.picture.any || !slices.Contains([]string{ours, stock, zxing1, zxing3, zbar}, r.reader) {
+		if r.group == none || r.group == clips || r.picture.any || !slices.Contains([]string{ours, stock, zxing1, zxing3, zbar}, r.reader) {
 			continue
 		}
 		if _, ok := readBy[at]; !ok {
@@ -50,7 +50,7 @@ func (b *bench) sheet() error {
 			alone = append(alone, at)
 		}
 	}
-	if b.of(ours, in(synthetic, photos)).n == len(b.results) {
+	if b.of(ours, in(synthetic, photos, drawn, none, clips)).n == len(b.results) {
 		return nil // nobody else was asked
 	}
 	b.figure("only.ours", float64(len(alone)), "pictures")

@@ -41,7 +41,7 @@ func (b *bench) table() {
 		}
 		fmt.Fprintln(w)
 	}
-	for _, g := range []group{synthetic, photos, none} {
+	for _, g := range []group{synthetic, photos, drawn, none} {
 		of := 0
 		for _, c := range b.categories() {
 			if c.group == g {

@@ -30,6 +30,7 @@ var kinds = []struct {
 	name string
 	make func(*rand.Rand) func(u, v int) byte
 }{
+	{"wall", wall},
 	{"weave", weave},
 	{"blobs", blobs},
 	{"stripes", stripes},
@@ -109,6 +110,11 @@ func scatter(seed uint32, u, v int) byte {
 
 // mod is the remainder that is never below 0.
 func mod(a, b int) int { return (a%b + b) % b }
+
+// wall is what a camera sees most: nothing, and its own noise.
+func wall(*rand.Rand) func(u, v int) byte {
+	return func(int, int) byte { return 128 }
+}
 
 // weave is cloth: threads over and under, some missing.
 func weave(rng *rand.Rand) func(u, v int) byte {

@@ -148,7 +148,7 @@ func TestEmpty(t *testing.T) {
 		for _, p := range f.Pix {
 			low, high = min(low, p), max(high, p)
 		}
-		if high-low < 30 {
+		if high-low < 5 {
 			t.Errorf("%s: from %d to %d, nothing to be seen", name, low, high)
 		}
 		if codes, err := new(ours).read(f); err != nil || len(codes) > 0 {
