@@ -19,7 +19,7 @@ func (m *machine) record(kind RecordKind, p *passage, v Verdict, r Reason) Recor
 		rec.Notices, rec.Sealed.Circumstances = p.decision.Notices, p.judged
 	}
 	if kind == ActRecord && p.guard.Guard != "" {
-		rec.Guard, rec.GuardReason, rec.Of = p.guard.Guard, p.guard.Reason, p.seq
+		rec.Sealed.Guard, rec.GuardReason, rec.Of = p.guard.Guard, p.guard.Reason, p.seq
 	}
 	if p.known {
 		rec.Sealed.Pseudonym = append([]byte(nil), p.who[:]...)

@@ -44,8 +44,7 @@ type Record struct {
 	// Of is the sequence of the decision that an outcome or act belongs to, 0 for none.
 	Of      uint64
 	Outcome Outcome
-	// Guard is who acted, and GuardReason why, from the list in guard.go.
-	Guard       string
+	// GuardReason is why a guard acted, from the list in guard.go.
 	GuardReason GuardReason
 	// Dropped counts the records that a GapRecord stands for.
 	Dropped uint64
@@ -66,6 +65,8 @@ type Sealed struct {
 	Reading *Reading
 	// Enterprise of the permit, "" for none.
 	Enterprise string
+	// Guard is who acted, in an ActRecord of a guard only: the guard is a person too.
+	Guard string
 	// DayKey is the day's pseudonym key, in a KeyRecord only.
 	DayKey []byte
 	// Circumstances of a decision, nil in other records.

@@ -133,6 +133,5 @@ type JournalLine struct {
 	Reason    gate.Reason      `json:"reason,omitempty"`
 	Of        uint64           `json:"of,omitempty"`
 	Outcome   gate.Outcome     `json:"outcome,omitempty"`
-	Guard     string           `json:"guard,omitempty"`
 	Why       gate.GuardReason `json:"guard_reason,omitempty"`
 }

@@ -224,8 +224,8 @@ func tail(ctx context.Context, client *control.Client, args []string, stdout, st
 		if l.Kind == gate.OutcomeRecord {
 			what = fmt.Sprintf("of %d: %s", l.Of, l.Outcome)
 		}
-		if l.Guard != "" {
-			what += fmt.Sprintf(" by %s (%s)", l.Guard, l.Why)
+		if l.Why != "" {
+			what += fmt.Sprintf(" by a guard (%s)", l.Why)
 		}
 		_, err := fmt.Fprintf(stdout, "%8d  %s  %-8s %-5s  %s\n", l.Sequence, l.At.Local().Format("15:04:05.000"), l.Kind, l.Direction, what)
 		return err

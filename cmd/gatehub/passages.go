@@ -83,7 +83,7 @@ func rowOf(p hub.Passage) table.Row {
 	r.Kind, r.At, r.Clock, r.Direction = string(p.Kind), &p.At, p.Clock, p.Direction
 	r.Verdict, r.Reason, r.Notices = p.Verdict, string(p.Reason), strings.Join(notices, " ")
 	r.Policy, r.List, r.Of, r.Outcome = p.Policy, p.List, p.Of, string(p.Outcome)
-	r.Guard, r.GuardReason, r.Dropped = p.Guard, string(p.GuardReason), p.Dropped
+	r.GuardReason, r.Dropped = string(p.GuardReason), p.Dropped
 	return r
 }
 

@@ -45,7 +45,7 @@ func TestExportIsWholeOrNotThere(t *testing.T) {
 func TestRowHasAllOfARecord(t *testing.T) {
 	at := time.Date(2020, 2, 17, 8, 0, 0, 0, time.UTC)
 	p := hub.Passage{Gate: "north", Sequence: 1, Received: at, Digest: []byte{1}, Kind: gate.DecisionRecord, At: at, Clock: "c", Direction: "in", Verdict: "hold",
-		Reason: gate.Fever, Notices: []gate.Reason{"a", "b"}, Policy: 1, List: 2, Of: 3, Outcome: gate.Turned, Guard: "g", GuardReason: "r", Dropped: 4}
+		Reason: gate.Fever, Notices: []gate.Reason{"a", "b"}, Policy: 1, List: 2, Of: 3, Outcome: gate.Turned, GuardReason: "r", Dropped: 4}
 	r := rowOf(p)
 	for i, v := 0, reflect.ValueOf(r); i < v.NumField(); i++ {
 		if name := v.Type().Field(i).Name; name != "Tombstone" && v.Field(i).IsZero() {

@@ -183,7 +183,7 @@ func (c *controlServer) tail(w http.ResponseWriter, r *http.Request) {
 
 func line(seq uint64, r gate.Record) control.JournalLine {
 	l := control.JournalLine{Sequence: seq, Kind: r.Kind, At: r.At, Clock: r.Clock.String(), Direction: r.Direction.String(),
-		Reason: r.Reason, Of: r.Of, Outcome: r.Outcome, Guard: r.Guard, Why: r.GuardReason}
+		Reason: r.Reason, Of: r.Of, Outcome: r.Outcome, Why: r.GuardReason}
 	if r.Kind == gate.DecisionRecord || r.Kind == gate.ActRecord {
 		l.Verdict = r.Verdict.String()
 	}

@@ -34,6 +34,7 @@ import (
 // The PIN of the guard on duty, and what a thief should not learn of people.
 const (
 	dutyPIN          = "4829137706"
+	dutyName         = "老王, north"
 	stolenName       = "王建明"
 	stolenEnterprise = "JX-7788"
 	stolenZone       = "plant-2"
@@ -197,7 +198,7 @@ func TestStolenCard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry.Name = "duty"
+	entry.Name = dutyName
 	guards, err := gate.MarshalGuards([]gate.GuardEntry{entry})
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +254,7 @@ func TestStolenCard(t *testing.T) {
 			return nil
 		})
 		if s := r.gate.lane.Outputs().View; s.State == gate.Held {
-			if err := r.gate.lane.Guard(ctx, gate.GuardAct{Action: gate.GuardRefuse, Reason: gate.SentAway, Guard: "duty", Count: s.Count}); err != nil {
+			if err := r.gate.lane.Guard(ctx, gate.GuardAct{Action: gate.GuardRefuse, Reason: gate.SentAway, Guard: dutyName, Count: s.Count}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -282,7 +283,7 @@ func TestStolenCard(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventually("the guard passes one", func() error {
-		return r.gate.lane.Guard(ctx, gate.GuardAct{Action: gate.GuardPass, Reason: gate.NoPhone, Guard: "duty"})
+		return r.gate.lane.Guard(ctx, gate.GuardAct{Action: gate.GuardPass, Reason: gate.NoPhone, Guard: dutyName})
 	})
 	r.eventually("the act is recorded", func() error {
 		if s := r.gate.Status(); s.Lane != "idle" || s.Counts.Waiting > 0 {
@@ -349,7 +350,7 @@ func TestStolenCard(t *testing.T) {
 	}
 	everywhere = append(everywhere, needle{"name", forms([]byte(stolenName))}, needle{"name in GB 18030", forms([]byte("\xcd\xf5\xbd\xa8\xc3\xf7"))},
 		needle{"masked name", forms([]byte("王*明"))}, needle{"PIN", forms([]byte(dutyPIN))}, needle{"holder's key", forms(public)}, needle{"declaration", forms([]byte(d.ID))})
-	people = append(people, needle{"enterprise", forms([]byte(stolenEnterprise))}, needle{"zone", forms([]byte(stolenZone))}, needle{"region", forms([]byte("330106"))},
+	people = append(people, needle{"guard's name", forms([]byte(dutyName))}, needle{"enterprise", forms([]byte(stolenEnterprise))}, needle{"zone", forms([]byte(stolenZone))}, needle{"region", forms([]byte("330106"))},
 		needle{"region as a number", numbers(330106)})
 	reader := pass.NewReader(healthcode.New(r.gate.db, healthcode.Options{}))
 	for who, code := range codes {

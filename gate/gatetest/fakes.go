@@ -235,10 +235,10 @@ func (j *Journal) describe(r gate.Record) {
 		j.note("outcome", o, true)
 	case gate.ActRecord:
 		words := []string{string(r.Reason)}
-		if r.Guard != "" {
-			words = append(words, r.Verdict.String(), r.Guard, string(r.GuardReason))
+		if r.Sealed.Guard != "" {
+			words = append(words, r.Verdict.String(), r.Sealed.Guard, string(r.GuardReason))
 		}
-		j.note("act", strings.Join(words, " "), r.Guard == "" || r.Verdict != gate.Admit)
+		j.note("act", strings.Join(words, " "), r.Sealed.Guard == "" || r.Verdict != gate.Admit)
 	case gate.KeyRecord:
 		j.note("journal", "key", false)
 	case gate.GapRecord:

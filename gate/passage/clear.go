@@ -21,21 +21,22 @@ const (
 
 // clear is the clear part on the wire. The integers must never change.
 type clear struct {
-	Seq         uint64   `cbor:"1,keyasint"`
-	Kind        string   `cbor:"2,keyasint"`
-	At          int64    `cbor:"3,keyasint"` // Unix milliseconds
-	Clock       uint8    `cbor:"4,keyasint,omitempty"`
-	Direction   uint8    `cbor:"5,keyasint,omitempty"`
-	Verdict     uint8    `cbor:"6,keyasint,omitempty"`
-	Reason      string   `cbor:"7,keyasint,omitempty"`
-	Notices     []string `cbor:"8,keyasint,omitempty"`
-	Policy      uint64   `cbor:"9,keyasint,omitempty"`
-	List        uint64   `cbor:"10,keyasint,omitempty"`
-	Of          uint64   `cbor:"11,keyasint,omitempty"`
-	Outcome     string   `cbor:"12,keyasint,omitempty"`
-	Guard       string   `cbor:"13,keyasint,omitempty"`
-	GuardReason string   `cbor:"14,keyasint,omitempty"`
-	Dropped     uint64   `cbor:"15,keyasint,omitempty"`
+	Seq       uint64   `cbor:"1,keyasint"`
+	Kind      string   `cbor:"2,keyasint"`
+	At        int64    `cbor:"3,keyasint"` // Unix milliseconds
+	Clock     uint8    `cbor:"4,keyasint,omitempty"`
+	Direction uint8    `cbor:"5,keyasint,omitempty"`
+	Verdict   uint8    `cbor:"6,keyasint,omitempty"`
+	Reason    string   `cbor:"7,keyasint,omitempty"`
+	Notices   []string `cbor:"8,keyasint,omitempty"`
+	Policy    uint64   `cbor:"9,keyasint,omitempty"`
+	List      uint64   `cbor:"10,keyasint,omitempty"`
+	Of        uint64   `cbor:"11,keyasint,omitempty"`
+	Outcome   string   `cbor:"12,keyasint,omitempty"`
+	// Guard lay here in records of before. It is sealed now.
+	Guard       string `cbor:"13,keyasint,omitempty"`
+	GuardReason string `cbor:"14,keyasint,omitempty"`
+	Dropped     uint64 `cbor:"15,keyasint,omitempty"`
 }
 
 // check says what is outside its range. Reasons need only be words, not known
@@ -102,7 +103,7 @@ func EncodeClear(seq uint64, r gate.Record) ([]byte, error) {
 	c := clear{
 		Seq: seq, Kind: string(r.Kind), At: r.At.UnixMilli(), Clock: uint8(r.Clock), Direction: uint8(r.Direction),
 		Verdict: uint8(r.Verdict), Reason: string(r.Reason), Policy: r.Policy, List: r.List, Of: r.Of,
-		Outcome: string(r.Outcome), Guard: r.Guard, GuardReason: string(r.GuardReason), Dropped: r.Dropped,
+		Outcome: string(r.Outcome), GuardReason: string(r.GuardReason), Dropped: r.Dropped,
 	}
 	for _, n := range r.Notices {
 		c.Notices = append(c.Notices, string(n))
@@ -121,8 +122,8 @@ func EncodeClear(seq uint64, r gate.Record) ([]byte, error) {
 }
 
 // DecodeClear reads a clear part: the sequence and the record without its
-// sealed part. At is in UTC, to the millisecond. Errors wrap [ErrMalformed]
-// or [ErrTooLarge].
+// sealed part, but for a guard's name that a record of before has in clear. At is
+// in UTC, to the millisecond. Errors wrap [ErrMalformed] or [ErrTooLarge].
 func DecodeClear(data []byte) (uint64, gate.Record, error) {
 	if len(data) > MaxClear {
 		return 0, gate.Record{}, fmt.Errorf("%w: clear part of %d bytes", ErrTooLarge, len(data))
@@ -137,8 +138,8 @@ func DecodeClear(data []byte) (uint64, gate.Record, error) {
 	r := gate.Record{
 		Kind: gate.RecordKind(c.Kind), At: time.UnixMilli(c.At).UTC(), Clock: gate.ClockQuality(c.Clock),
 		Direction: gate.Direction(c.Direction), Verdict: gate.Verdict(c.Verdict), Reason: gate.Reason(c.Reason),
-		Policy: c.Policy, List: c.List, Of: c.Of, Outcome: gate.Outcome(c.Outcome), Guard: c.Guard,
-		GuardReason: gate.GuardReason(c.GuardReason), Dropped: c.Dropped,
+		Policy: c.Policy, List: c.List, Of: c.Of, Outcome: gate.Outcome(c.Outcome),
+		GuardReason: gate.GuardReason(c.GuardReason), Dropped: c.Dropped, Sealed: gate.Sealed{Guard: c.Guard},
 	}
 	for _, n := range c.Notices {
 		r.Notices = append(r.Notices, gate.Reason(n))

@@ -32,11 +32,11 @@ func full() gate.Record {
 	return gate.Record{
 		Kind: gate.DecisionRecord, At: time.UnixMilli(1581926399123).UTC(), Clock: gate.ClockConfirmed, Direction: gate.Exit,
 		Verdict: gate.Admit, Reason: gate.Valid, Notices: []gate.Reason{gate.ListsStale, gate.Busy}, Policy: 7, List: 31,
-		Of: 3, Outcome: gate.TurnedTwice, Guard: "guard 4", GuardReason: gate.NoPhone, Dropped: 9,
+		Of: 3, Outcome: gate.TurnedTwice, GuardReason: gate.NoPhone, Dropped: 9,
 		Sealed: gate.Sealed{
 			Pseudonym: bytes.Repeat([]byte{7}, 16), CodeKind: "dynamic", Colour: gate.Green, Region: "330106",
 			Reading:    &gate.Reading{Object: 36200, Ambient: -1500, Adjusted: 36600, OutOfRange: true, TooFar: true},
-			Enterprise: "E-1", DayKey: bytes.Repeat([]byte{9}, 32),
+			Enterprise: "E-1", Guard: "guard 4", DayKey: bytes.Repeat([]byte{9}, 32),
 			Circumstances: &gate.Circumstances{Zoned: true, PermitScanned: true, Thermometer: gate.ThermometerFailed, Risk: gate.RiskHigh,
 				ListAge: 86400, PermitListAge: gate.Never, Inside: gate.MaxAge,
 				Earlier: []gate.EarlierReading{{TooFar: true}, {Adjusted: -37300}, {Adjusted: 0}}},
@@ -145,7 +145,7 @@ func TestSealerRefuses(t *testing.T) {
 		"notices":    func(r *gate.Record) { r.Notices = make([]gate.Reason, 17) },
 		"notice":     func(r *gate.Record) { r.Notices = []gate.Reason{""} },
 		"outcome":    func(r *gate.Record) { r.Outcome = "fell" },
-		"guard":      func(r *gate.Record) { r.Guard = string(make([]byte, 33)) },
+		"guard":      func(r *gate.Record) { r.Sealed.Guard = string(make([]byte, 33)) },
 		"pseudonym":  func(r *gate.Record) { r.Sealed.Pseudonym = make([]byte, 33) },
 		"colour":     func(r *gate.Record) { r.Sealed.Colour = 5 },
 		"enterprise": func(r *gate.Record) { r.Sealed.Enterprise = string(make([]byte, 129)) },
@@ -376,6 +376,9 @@ func FuzzDecodeClear(f *testing.F) {
 			return
 		}
 		again, err := EncodeClear(seq, r)
+		if err == nil && r.Sealed.Guard != "" {
+			return // of before: it is not written so any more
+		}
 		if err != nil || !bytes.Equal(again, data) {
 			t.Errorf("%x encodes back to %x, %v", data, again, err)
 		}
@@ -432,5 +435,32 @@ func TestShorterPaddingOfBefore(t *testing.T) {
 	}
 	if _, err := decodeSealed(append(long, make([]byte, 64)...)); !errors.Is(err, ErrMalformed) {
 		t.Errorf("filled up with more than any version did: %v, want ErrMalformed", err)
+	}
+}
+
+// A record of before has a guard's name in clear: it is read, and not written so again.
+func TestGuardInClearIsOfBefore(t *testing.T) {
+	r := full()
+	r.Sealed = gate.Sealed{}
+	data, err := EncodeClear(3, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c clear
+	if err := decodeCanonical(data, &c); err != nil {
+		t.Fatal(err)
+	}
+	c.Guard = "old wang"
+	old, err := encoding.Marshal(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq, got, err := DecodeClear(old)
+	if err != nil || seq != 3 || got.Sealed.Guard != "old wang" {
+		t.Fatalf("record %d, guard %q, %v", seq, got.Sealed.Guard, err)
+	}
+	again, err := EncodeClear(seq, got)
+	if err != nil || !bytes.Equal(again, data) {
+		t.Errorf("written again with the guard in clear: %x, %v", again, err)
 	}
 }

@@ -17,6 +17,7 @@ type sealed struct {
 	DayKey     []byte   `cbor:"7,keyasint,omitempty"`
 	// Circumstances of a decision.
 	Circumstances *circumstances `cbor:"8,keyasint,omitempty"`
+	Guard         string         `cbor:"9,keyasint,omitempty"`
 }
 
 // circumstances are those of gate.Circumstances; ages are in seconds, -1 for never.
@@ -60,7 +61,7 @@ func (s *sealed) check() error {
 		most int
 	}{
 		{"pseudonym", len(s.Pseudonym), 32}, {"code kind", len(s.CodeKind), MaxWord}, {"region", len(s.Region), MaxWord},
-		{"enterprise", len(s.Enterprise), 128}, {"day key", len(s.DayKey), 64},
+		{"enterprise", len(s.Enterprise), 128}, {"day key", len(s.DayKey), 64}, {"guard", len(s.Guard), MaxWord},
 	} {
 		if f.size > f.most {
 			return fmt.Errorf("%s of %d bytes", f.name, f.size)
@@ -127,7 +128,7 @@ func (c *circumstances) decode() *gate.Circumstances {
 // zeros up to a multiple of 128 (the padding of ISO/IEC 7816-4).
 func encodeSealed(g gate.Sealed) ([]byte, error) {
 	s := sealed{Pseudonym: g.Pseudonym, CodeKind: g.CodeKind, Colour: uint8(g.Colour), Region: g.Region,
-		Enterprise: g.Enterprise, DayKey: g.DayKey, Circumstances: encodeCircumstances(g.Circumstances)}
+		Enterprise: g.Enterprise, DayKey: g.DayKey, Circumstances: encodeCircumstances(g.Circumstances), Guard: g.Guard}
 	if r := g.Reading; r != nil {
 		s.Reading = &reading{Object: int32(r.Object), Ambient: int32(r.Ambient), Adjusted: int32(r.Adjusted),
 			OutOfRange: r.OutOfRange, TooFar: r.TooFar}
@@ -166,7 +167,7 @@ func decodeSealed(data []byte) (gate.Sealed, error) {
 		return gate.Sealed{}, fmt.Errorf("sealed part: %w: %w", ErrMalformed, err)
 	}
 	g := gate.Sealed{Pseudonym: s.Pseudonym, CodeKind: s.CodeKind, Colour: gate.Status(s.Colour), Region: s.Region,
-		Enterprise: s.Enterprise, DayKey: s.DayKey, Circumstances: s.Circumstances.decode()}
+		Enterprise: s.Enterprise, DayKey: s.DayKey, Circumstances: s.Circumstances.decode(), Guard: s.Guard}
 	if r := s.Reading; r != nil {
 		g.Reading = &gate.Reading{Object: gate.MilliCelsius(r.Object), Ambient: gate.MilliCelsius(r.Ambient),
 			Adjusted: gate.MilliCelsius(r.Adjusted), OutOfRange: r.OutOfRange, TooFar: r.TooFar}

@@ -919,7 +919,7 @@ func TestReadStaysWithinABatch(t *testing.T) {
 	for range passage.MaxNotices {
 		big.Notices = append(big.Notices, gate.Reason(strings.Repeat("x", passage.MaxWord)))
 	}
-	big.Guard, big.Sealed.Enterprise, big.Sealed.DayKey = strings.Repeat("g", 32), strings.Repeat("e", 128), make([]byte, 64)
+	big.Sealed.Guard, big.Sealed.Enterprise, big.Sealed.DayKey = strings.Repeat("g", 32), strings.Repeat("e", 128), make([]byte, 64)
 	for n := uint64(1); n <= 1200; n++ {
 		big.Policy, big.Sealed.Pseudonym = n, bytes.Repeat([]byte{byte(n)}, 16)
 		if _, err := l.Append(big); err != nil {

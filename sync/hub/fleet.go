@@ -427,6 +427,6 @@ func passageOf(gateID string, e passage.Entry, received time.Time) Passage {
 	p.Kind, p.At, p.Clock, p.Direction = r.Kind, r.At, r.Clock.String(), r.Direction.String()
 	p.Verdict, p.Reason, p.Notices = r.Verdict.String(), r.Reason, r.Notices
 	p.Policy, p.List, p.Of, p.Outcome = r.Policy, r.List, r.Of, r.Outcome
-	p.Guard, p.GuardReason, p.Dropped = r.Guard, r.GuardReason, r.Dropped
+	p.GuardReason, p.Dropped = r.GuardReason, r.Dropped
 	return p
 }

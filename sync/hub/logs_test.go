@@ -213,8 +213,8 @@ func TestLogs(t *testing.T) {
 	secret("a gate's private key as PEM", strings.ReplaceAll(bundle.PrivateKey[100:180], "\n", ""))
 	g := gateOf(t, bundle)
 	pseudonym := secret("a pseudonym", "pseudonym-of-somebody")
-	g.write(t, gate.Record{Kind: gate.ActRecord, At: time.Now(), Verdict: gate.Admit, Reason: gate.ByGuard, Guard: guard, GuardReason: gate.GuardReasons()[0],
-		Sealed: gate.Sealed{Pseudonym: []byte(pseudonym), CodeKind: "static", Region: "330106"}})
+	g.write(t, gate.Record{Kind: gate.ActRecord, At: time.Now(), Verdict: gate.Admit, Reason: gate.ByGuard, GuardReason: gate.GuardReasons()[0],
+		Sealed: gate.Sealed{Guard: guard, Pseudonym: []byte(pseudonym), CodeKind: "static", Region: "330106"}})
 	g.pass(t, 3, gate.Valid)
 	s.add("a sealed part", g.all[0].Sealed)
 	s.add("a segment's sealed key", g.keys[0].Sealed)

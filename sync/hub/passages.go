@@ -449,8 +449,8 @@ func (h *Hub) Verify(ctx context.Context, r GateRef) (Verification, error) {
 	return v, nil
 }
 
-// UnsealCounts opens the sealed parts of a gate's decisions and counts kinds
-// of code and colours. The call is written to the audit trail before anything
+// UnsealCounts opens the sealed parts of a gate's records and counts kinds of
+// code, colours, and the acts of each guard. The call is written to the audit trail before anything
 // is opened.
 func (h *Hub) UnsealCounts(ctx context.Context, r GateRef) (UnsealedCounts, error) {
 	if err := checkBy(r.By); err != nil {
@@ -459,7 +459,7 @@ func (h *Hub) UnsealCounts(ctx context.Context, r GateRef) (UnsealedCounts, erro
 	if _, err := h.gate(ctx, r.Gate); err != nil {
 		return UnsealedCounts{}, err
 	}
-	out := UnsealedCounts{Kinds: map[string]uint64{}, Colours: map[string]uint64{}}
+	out := UnsealedCounts{Kinds: map[string]uint64{}, Colours: map[string]uint64{}, Guards: map[string]uint64{}}
 	err := h.unseal(ctx, r.By, r.Gate, func(p Passage, sealed gate.Sealed, err error) {
 		switch {
 		case err != nil:
@@ -472,6 +472,8 @@ func (h *Hub) UnsealCounts(ctx context.Context, r GateRef) (UnsealedCounts, erro
 			}
 			out.Kinds[kind]++
 			out.Colours[sealed.Colour.String()]++
+		case p.Kind == gate.ActRecord && sealed.Guard != "":
+			out.Guards[sealed.Guard]++
 		}
 	})
 	return out, err

@@ -334,7 +334,6 @@ type Passage struct {
 	List        uint64           `json:"list,omitempty"`
 	Of          uint64           `json:"of,omitempty"`
 	Outcome     gate.Outcome     `json:"outcome,omitempty"`
-	Guard       string           `json:"guard,omitempty"`
 	GuardReason gate.GuardReason `json:"guard_reason,omitempty"`
 	Dropped     uint64           `json:"dropped,omitempty"`
 }
@@ -383,6 +382,8 @@ func (v Verification) OK() bool {
 type UnsealedCounts struct {
 	Kinds   map[string]uint64 `json:"kinds"`
 	Colours map[string]uint64 `json:"colours"`
+	// Guards are the acts of each guard.
+	Guards map[string]uint64 `json:"guards"`
 	// Failed parts did not open.
 	Failed uint64 `json:"failed"`
 }

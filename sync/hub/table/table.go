@@ -35,14 +35,13 @@ type Row struct {
 	List        uint64     `parquet:"list"`
 	Of          uint64     `parquet:"of"`
 	Outcome     string     `parquet:"outcome,dict"`
-	Guard       string     `parquet:"guard,dict"`
 	GuardReason string     `parquet:"guard_reason,dict"`
 	Dropped     uint64     `parquet:"dropped"`
 }
 
 // columns are the names in the order of the file; those of Row's tags.
 var columns = []string{"gate", "sequence", "received", "tombstone", "digest", "kind", "at", "clock", "direction", "verdict", "reason",
-	"notices", "policy", "list", "of", "outcome", "guard", "guard_reason", "dropped"}
+	"notices", "policy", "list", "of", "outcome", "guard_reason", "dropped"}
 
 // Writer writes rows. What was written is whole only after Close returned nil.
 type Writer interface {
@@ -99,7 +98,7 @@ func (c *csvWriter) Write(r Row) error {
 	}
 	return c.csv.Write([]string{text(r.Gate), number(r.Sequence), r.Received.UTC().Format(stamp), strconv.FormatBool(r.Tombstone), text(r.Digest),
 		text(r.Kind), at, text(r.Clock), text(r.Direction), text(r.Verdict), text(r.Reason), text(r.Notices), number(r.Policy), number(r.List),
-		number(r.Of), text(r.Outcome), text(r.Guard), text(r.GuardReason), number(r.Dropped)})
+		number(r.Of), text(r.Outcome), text(r.GuardReason), number(r.Dropped)})
 }
 
 // Close writes what is left.

@@ -21,7 +21,7 @@ func rows(n int) []Row {
 		r := Row{Gate: "north", Sequence: uint64(i + 1), Received: at.Add(time.Minute), Digest: strings.Repeat("ab", 32)}
 		if r.Tombstone = i%7 == 3; !r.Tombstone {
 			r.At, r.Kind, r.Clock, r.Direction, r.Verdict, r.Reason = &at, "decision", "confirmed", "in", "admit", "valid"
-			r.Notices, r.Policy, r.List, r.Of, r.Guard = "lists-stale notice", 3, 1<<63+uint64(i), uint64(i), "门卫, \"老王\""
+			r.Notices, r.Policy, r.List, r.Of, r.Outcome = "lists-stale notice", 3, 1<<63+uint64(i), uint64(i), "门卫, \"老王\""
 		}
 		out = append(out, r)
 	}
@@ -97,7 +97,7 @@ func TestFormatsSayTheSame(t *testing.T) {
 			t.Fatalf("line %d: parquet %q, csv %q", i, g, w)
 		}
 	}
-	if line := lines[1]; line[1] != "1" || line[6] != "2020-02-17T08:00:00.123456Z" || line[13] != strconv.FormatUint(1<<63, 10) || line[16] != `门卫, "老王"` {
+	if line := lines[1]; line[1] != "1" || line[6] != "2020-02-17T08:00:00.123456Z" || line[13] != strconv.FormatUint(1<<63, 10) || line[15] != `门卫, "老王"` {
 		t.Errorf("first line %q", line)
 	}
 	if line := lines[4]; line[3] != "true" || line[6] != "" || line[5] != "" {
@@ -111,7 +111,7 @@ func TestCSVIsSafe(t *testing.T) {
 		`=HYPERLINK("http://x")`: `"'=HYPERLINK(""http://x"")"`, "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\tx": "'\tx", "\rx": "\"'x\"",
 		"guard": "guard", "a=b": "a=b", "a,b": `"a,b"`, "\xff": "\uFFFD", "": "",
 	} {
-		got := string(write(t, "csv", []Row{{Gate: "g", Guard: in}}))
+		got := string(write(t, "csv", []Row{{Gate: "g", Outcome: in}}))
 		lines := strings.SplitN(got, "\r\n", 2)
 		if len(lines) != 2 || !strings.HasSuffix(lines[1], ","+want+",,0\r\n") {
 			t.Errorf("%q: %q, want it to have %q", in, lines[len(lines)-1], want)
