@@ -123,7 +123,7 @@ func (b *bench) figures(made []answer) {
 		p    float64
 	}{
 		{"cpu.hit", with, 0.5}, {"cpu.hit.synthetic", large(synthetic), 0.5}, {"cpu.hit.photos", large(photos), 0.5},
-		{"cpu.hit.small", small(synthetic, photos), 0.5}, {"cpu.miss", without, 0.5}, {"cpu.miss.small", small(none), 0.5},
+		{"cpu.hit.drawn", large(drawn), 0.5}, {"cpu.hit.small", small(synthetic, photos), 0.5}, {"cpu.miss", without, 0.5}, {"cpu.miss.small", small(none), 0.5},
 		{"cpu.p95", all, 0.95}, {"cpu.p95.hit", with, 0.95}, {"cpu.p95.miss", without, 0.95}, {"cpu.p95.small", small(synthetic, photos, none), 0.95},
 	} {
 		own, peer := b.of(ours, f.want), b.of(zxing1, f.want)
