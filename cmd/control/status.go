@@ -93,6 +93,26 @@ type UploadStatus struct {
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	LastError   string    `json:"last_error,omitempty"`
 	Stop        string    `json:"stop,omitempty"`
+	// NextTry is when the gate tries again after a failure.
+	NextTry time.Time `json:"next_try,omitzero"`
+	// Refusal is what the hub said when it last did not take what it was sent;
+	// nil once it did.
+	Refusal *RefusalStatus `json:"refusal,omitempty"`
+	// Aside is the last record that the hub refused for good, 0 for none since the
+	// start, and AsideError what was said of it.
+	Aside      uint64 `json:"aside,omitempty"`
+	AsideError string `json:"aside_error,omitempty"`
+}
+
+// RefusalStatus is an answer of the hub other than yes.
+type RefusalStatus struct {
+	// Status of HTTP, and the hub's own word for the reason; "" where it gave none.
+	Status int    `json:"status"`
+	Word   string `json:"word,omitempty"`
+	// Expected is the sequence that the hub waits for, Record the one that it refuses, where that is why.
+	Expected uint64    `json:"expected,omitempty"`
+	Record   uint64    `json:"record,omitempty"`
+	At       time.Time `json:"at"`
 }
 
 // TrustStatus is how the download of lists stands.

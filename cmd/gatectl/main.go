@@ -144,6 +144,13 @@ func status(ctx context.Context, client *control.Client, args []string, stdout, 
 	row("map", "%s", riskMap(s.Map))
 	row("download", "%s", when(s.Time, s.Trust.LastSuccess, s.Trust.LastError))
 	row("upload", "%s, backlog %d %s", when(s.Time, s.Upload.LastSuccess, s.Upload.LastError), s.Upload.Backlog, s.Upload.Stop)
+	if r := s.Upload.Refusal; r != nil {
+		row("refused", "%s", refused(s))
+		row("next step", "%s", nextStep(s.Gate, *r))
+	}
+	if s.Upload.Aside > 0 {
+		row("set aside", "%s", s.Upload.AsideError)
+	}
 	row("journal", "%d records written, %d acknowledged, %d of %d MiB, room: %s", s.Journal.Next-1, s.Journal.Acknowledged, s.Journal.Bytes>>20, s.Journal.Cap>>20, s.Journal.Room)
 	if j := s.Journal; j.Dropped+j.Damaged+j.Aside > 0 || j.Files > 0 {
 		row("losses", "%d records dropped, %d damaged, %d refused by the hub, %d files set aside", j.Dropped, j.Damaged, j.Aside, j.Files)

@@ -46,6 +46,38 @@ func TestStatus(t *testing.T) {
 		{"today's map", func(s *control.Status) { s.Map.Day, s.Map.Age = "2020-02-19", 0 }, []string{"map       version 3 of 2020-02-19, today's"}},
 		{"yesterday's map", func(s *control.Status) { s.Map.Day, s.Map.Age = "2020-02-18", 1 }, []string{"map       version 3 of 2020-02-18, yesterday's"}},
 		{"a map and no clock", func(s *control.Status) { s.Map.AgeKnown = false }, []string{"map       version 3 of 2020-02-17\n"}},
+		{"all is taken", func(s *control.Status) { s.Upload.LastSuccess = now.Add(-time.Second) }, []string{"upload    1s ago, backlog 0"}},
+		{"revoked", func(s *control.Status) {
+			s.Upload.Stop, s.Upload.NextTry = "forbidden", now.Add(5*time.Minute)
+			s.Upload.Refusal = &control.RefusalStatus{Status: 403, Word: "forbidden", At: now.Add(-90 * time.Second)}
+		}, []string{"refused    1m30s ago with status 403: forbidden; again in 5m0s", "next step  is the gate revoked", "gatehub gate invite -replace east-1"}},
+		{"a proxy's page", func(s *control.Status) { s.Upload.Refusal = &control.RefusalStatus{Status: 403, At: now} },
+			[]string{"refused    0s ago with status 403: no reason given\n", "next step  this is not how a hub answers: look at the proxy"}},
+		{"TLS ends on the way", func(s *control.Status) {
+			s.Upload.Refusal = &control.RefusalStatus{Status: 401, Word: "certificate needed", At: now}
+		}, []string{"next step  the hub saw no certificate"}},
+		{"another's journal", func(s *control.Status) {
+			s.Upload.Refusal = &control.RefusalStatus{Status: 403, Word: "not this gate's batch", At: now}
+		}, []string{"next step  the journal is not of this identity: `gatehub breaks -gate east-1`"}},
+		{"an old copy of the hub", func(s *control.Status) {
+			s.Upload.Refusal = &control.RefusalStatus{Status: 409, Word: "gap", Expected: 17, At: now}
+		}, []string{"status 409: gap, the hub expects record 17", "`gatehub verify east-1`"}},
+		{"a copied card", func(s *control.Status) {
+			s.Upload.Refusal = &control.RefusalStatus{Status: 409, Word: "fork", At: now}
+		}, []string{"next step  the hub holds another history of this gate: is there a second device"}},
+		{"one bad record", func(s *control.Status) {
+			s.Upload.Refusal = &control.RefusalStatus{Status: 422, Word: "malformed", Record: 321, At: now}
+			s.Upload.Aside, s.Upload.AsideError = 320, "record 320: hub refuses a record: status 422"
+		}, []string{"status 422: malformed, record 321", "next step  none at the gate: a record that is refused again is set aside", "set aside  record 320: hub refuses a record"}},
+		{"no quorum", func(s *control.Status) {
+			s.Upload.Refusal = &control.RefusalStatus{Status: 503, Word: "storage away", At: now}
+		}, []string{"next step  none at the gate, which tries again: `gatehub node list`"}},
+		{"a busy hub", func(s *control.Status) { s.Upload.Refusal = &control.RefusalStatus{Status: 503, Word: "busy", At: now} },
+			[]string{"next step  none: the hub is busy"}},
+		{"a broken hub", func(s *control.Status) {
+			s.Upload.Refusal = &control.RefusalStatus{Status: 500, Word: "hub failed", At: now}
+		}, []string{"the hub's log says why"}},
+		{"no hub at all", func(s *control.Status) { s.Upload.Refusal = &control.RefusalStatus{Status: 404, At: now} }, []string{"is the hub's address right?"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "ctl") // short: a socket's path has 107 bytes

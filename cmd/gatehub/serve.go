@@ -19,6 +19,7 @@ func initialise(f *flag.FlagSet) action {
 	var c hub.Config
 	f.StringVar(&c.Name, "name", "", "the authority's `name`")
 	f.StringVar(&c.URL, "url", "", "where gates find the hub, as https://hub.example:8443")
+	f.StringVar(&c.ListsURL, "lists-url", "", "where gates find the signed lists, as https://lists.example:8443; the hub's own `url` where empty")
 	f.Var((*list)(&c.Hosts), "host", "a further `name` or address in the hub's certificate; repeat for more")
 	f.BoolVar(&c.Cluster, "cluster", false, "keep registry and passages on a JetStream cluster: serve wants -nats then, now and for ever")
 	f.Var((*list)(&c.Provinces), "province", "a province it issues for, two `digits` of GB/T 2260; repeat for more")

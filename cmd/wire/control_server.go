@@ -18,6 +18,7 @@ import (
 	"greengate/pass"
 	"greengate/pass/healthcode"
 	"greengate/sync/trust"
+	"greengate/sync/upload"
 )
 
 // controlServer answers gatectl over a unix socket that only root and the gate's own
@@ -202,7 +203,7 @@ func (g *Gate) Status() control.Status {
 		Time: now, Clock: quality.String(), Floor: g.clock.FloorTime(), Policy: policy.Version,
 		Map: control.MapStatus{Version: g.db.MapVersion(), Day: g.db.MapDay()}, Pages: g.Address(),
 		Journal: g.journalStatus(at),
-		Upload:  control.UploadStatus{Backlog: at.Next - 1 - at.Acknowledged, LastSuccess: up.LastSuccess, LastError: up.LastError, Stop: string(up.Stop)},
+		Upload:  uploadStatus(up),
 		Trust:   control.TrustStatus{LastSuccess: tr.LastOK, Timestamp: tr.Report.Timestamp, Issued: tr.Report.Issued, Leap: tr.Report.Leap},
 		Faults:  g.currentFaults(), Counts: g.lane.Counters(),
 	}
@@ -219,6 +220,16 @@ func (g *Gate) Status() control.Status {
 	}
 	for i := range g.readers {
 		s.Readers = append(s.Readers, control.ReaderStatus{Name: g.readers[i].name, State: g.readers[i].link.State()})
+	}
+	return s
+}
+
+// uploadStatus says how the upload stands.
+func uploadStatus(up upload.State) control.UploadStatus {
+	s := control.UploadStatus{Backlog: up.Backlog, LastSuccess: up.LastSuccess, LastError: up.LastError, Stop: string(up.Stop),
+		NextTry: up.NextTry, Aside: up.LastAside, AsideError: up.LastAsideError}
+	if r := up.Refusal; r.Status != 0 {
+		s.Refusal = &control.RefusalStatus{Status: r.Status, Word: r.Word, Expected: r.Expected, Record: up.Record, At: r.At}
 	}
 	return s
 }

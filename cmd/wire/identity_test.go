@@ -3,9 +3,11 @@ package wire
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -103,5 +105,65 @@ func TestRenewedWithoutRestart(t *testing.T) {
 	must(err)
 	if status := asks(upload.NewClient(old)); status != 403 {
 		t.Errorf("the old certificate: %d, want 403", status)
+	}
+}
+
+// A connection that is in use while the certificate is renewed ends with its
+// answer: whatever is asked next shows the new one.
+func TestRenewalWhileAConnectionIsInUse(t *testing.T) {
+	dir := t.TempDir()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	shown := make(chan string, 8) // the certificate that each request came with
+	asked, answer := make(chan struct{}), make(chan struct{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown <- string(r.TLS.PeerCertificates[0].Raw)
+		if r.URL.Path == "/slow" {
+			close(asked)
+			<-answer
+		}
+	}))
+	// A hub of one's own certificates, which closes no connection by itself.
+	must(hub.Init(t.Context(), dir, hub.Config{Name: "test", URL: "https://127.0.0.1:8443", Provinces: []string{"33"}}, hub.Options{}))
+	h, err := hub.Open(t.Context(), dir, hub.Options{PublishDelay: -1, Heartbeat: -1})
+	must(err)
+	defer func() { must(h.Close()) }()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca", "server.pem"), filepath.Join(dir, "ca", "server.key"))
+	must(err)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13}
+	s.StartTLS()
+	defer s.Close()
+	identity := func() *enrol.Identity {
+		b, err := h.AddGate(t.Context(), hub.GateRequest{Gate: "east-1", Replace: true, By: "test"})
+		must(err)
+		return &enrol.Identity{Gate: b.Gate, HubURL: b.HubURL, ListsURL: b.ListsURL, HubCA: b.HubCA, Certificate: b.Certificate, PrivateKey: b.PrivateKey, TUFRoot: b.TUFRoot, HubKey: b.HubKey}
+	}
+	first, second := identity(), identity()
+	var w worn
+	config, err := w.wear(first, gate.NewWallClock(time.Now, func() bool { return true }, slog.New(slog.DiscardHandler)))
+	must(err)
+	client := upload.NewClient(config)
+	defer client.CloseIdleConnections()
+	ask := func(path string) error {
+		resp, err := client.Get(s.URL + path)
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	}
+	done := make(chan error, 1)
+	go func() { done <- ask("/slow") }()
+	<-asked
+	must(w.change(second, client))
+	close(answer)
+	must(<-done)
+	must(ask("/"))
+	old, now := <-shown, <-shown
+	if leaf := string(w.pair.Load().Certificate[0]); now == old || now != leaf {
+		t.Errorf("behind the renewal: the old certificate %v, the new one %v", now == old, now == leaf)
 	}
 }

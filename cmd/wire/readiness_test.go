@@ -15,6 +15,7 @@ import (
 	"greengate/display"
 	"greengate/gate"
 	"greengate/store/journal"
+	"greengate/sync/hub"
 )
 
 // What a supervisor reads of each thing that is missing.
@@ -155,6 +156,16 @@ func TestHealthOverTheNetwork(t *testing.T) {
 	}
 	close(free)
 	until("the loop turns again", "/healthz", http.StatusOK, "ok")
+
+	// The hub refuses what it decides, and both say so.
+	if err := r.hub.RevokeGate(t.Context(), hub.GateRef{Gate: "east-1", By: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	r.scan(green)
+	until("the refusal is known", "/readyz", http.StatusServiceUnavailable, "configuration: the hub refuses this gate")
+	if u := r.gate.Status().Upload; u.Refusal == nil || u.Refusal.Status != http.StatusForbidden || u.Refusal.Word != "forbidden" || u.Stop != "forbidden" || u.Backlog == 0 {
+		t.Errorf("the status says of it: %+v, %+v", u, u.Refusal)
+	}
 
 	// The scanner is pulled out.
 	if err := r.scanner.Close(); err != nil {

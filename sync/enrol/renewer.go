@@ -2,6 +2,7 @@ package enrol
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -53,6 +54,9 @@ func (r *Renewer) Once(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	cert, err := askCertificate(ctx, r.Client, id.HubURL+pathReenrol, key, nil, ErrRefused)
+	if errors.Is(err, ErrRefused) {
+		r.Client.CloseIdleConnections() // they show what was refused
+	}
 	if err != nil {
 		return false, fmt.Errorf("renew the certificate that ends %s: %w", p.leaf.NotAfter.UTC().Format(time.DateTime), err)
 	}

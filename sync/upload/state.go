@@ -1,6 +1,9 @@
 package upload
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Stop says why no passages are being sent although the hub can be reached.
 type Stop string
@@ -38,8 +41,38 @@ type State struct {
 	Stop Stop
 	// Record is the sequence that the hub refuses, 0 for none.
 	Record uint64
+	// Refusal is what the hub said when it last did not take what it was sent; the
+	// zero value once it did.
+	Refusal Refusal
 	// Aside counts the records set aside since the start; LastAside is the last
 	// of them, and LastAsideError what the hub said of it.
 	Aside, LastAside uint64
 	LastAsideError   string
+}
+
+// Refusal is an answer other than yes.
+type Refusal struct {
+	// Status of HTTP, 0 for no refusal.
+	Status int
+	// Word is the hub's own for the reason, in printable ASCII; "" where it gave
+	// none, as when a proxy answered in its place.
+	Word string
+	// Expected is the sequence that the hub waits for, where it said so.
+	Expected uint64
+	// At is when.
+	At time.Time
+}
+
+// maxWord is the longest word of a refusal that is kept; the hub's have 30 bytes.
+const maxWord = 60
+
+// newRefusal takes what a hub, or whoever answered for it, said.
+func newRefusal(status int, a answer) Refusal {
+	word := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, a.Error[:min(len(a.Error), maxWord)])
+	return Refusal{Status: status, Word: word, Expected: a.Expected, At: time.Now()}
 }

@@ -553,7 +553,7 @@ func (u *Uploader) contact(ctx context.Context) error {
 func (u *Uploader) succeeded() {
 	u.contacted = time.Now()
 	u.mu.Lock()
-	u.state.LastSuccess, u.state.Stop, u.state.Record = u.contacted, Running, 0
+	u.state.LastSuccess, u.state.Stop, u.state.Record, u.state.Refusal = u.contacted, Running, 0, Refusal{}
 	u.mu.Unlock()
 }
 
@@ -568,8 +568,8 @@ func (e *retryAfterError) Error() string {
 }
 
 // exchange makes one request and reads its answer, all within the timeout. What
-// is behind the sequence is told as the backlog. It changes nothing of the
-// uploader: two may run at once.
+// is behind the sequence is told as the backlog. Several may run at once: of the
+// uploader it changes what the state says of a refusal, and nothing else.
 func (u *Uploader) exchange(ctx context.Context, method, path string, body []byte, encoding string, behind uint64) (int, answer, error) {
 	timeout := u.Timeout
 	if timeout <= 0 {
@@ -611,8 +611,24 @@ func (u *Uploader) exchange(ctx context.Context, method, path string, body []byt
 		return 0, answer{}, fmt.Errorf("answer with status %d: %w", resp.StatusCode, err)
 	}
 	u.passOrder(resp.Header.Get(wipeHeader))
+	var a answer
+	parsed := json.Unmarshal(data, &a)
+	if parsed != nil {
+		a = answer{} // a proxy's page, perhaps
+	}
+	if resp.StatusCode != http.StatusOK {
+		u.mu.Lock()
+		u.state.Refusal = newRefusal(resp.StatusCode, a)
+		u.mu.Unlock()
+	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
+		// What was refused is the certificate that the connection was made with.
+		// The next one asks for whatever is in force then, and none is held open.
+		if err := resp.Body.Close(); err != nil {
+			u.Log.Debug("refused connection not closed well", "err", err)
+		}
+		u.Client.CloseIdleConnections()
 		return 0, answer{}, fmt.Errorf("%w (status %d)", ErrForbidden, resp.StatusCode)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return 0, answer{}, &retryAfterError{resp.StatusCode, retryAfter(resp.Header.Get("Retry-After"))}
@@ -620,12 +636,8 @@ func (u *Uploader) exchange(ctx context.Context, method, path string, body []byt
 	if len(data) > maxAnswer {
 		return 0, answer{}, fmt.Errorf("answer with status %d has more than %d bytes", resp.StatusCode, maxAnswer)
 	}
-	var a answer
-	if err := json.Unmarshal(data, &a); err != nil {
-		if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusConflict {
-			return 0, answer{}, fmt.Errorf("answer with status %d: %w", resp.StatusCode, err)
-		}
-		return resp.StatusCode, answer{}, nil // a proxy's page, perhaps: the status is all there is
+	if parsed != nil && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusConflict) {
+		return 0, answer{}, fmt.Errorf("answer with status %d: %w", resp.StatusCode, parsed)
 	}
 	if resp.StatusCode == http.StatusOK && !a.Time.IsZero() && trip <= maxTimeTrip && u.HubTime != nil {
 		u.HubTime(a.Time.Add(trip / 2))

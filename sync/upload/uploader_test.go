@@ -252,11 +252,29 @@ func unpack(r *http.Request, body []byte) ([]byte, error) {
 type link struct {
 	*Uploader
 	hub     *hub
+	server  *httptest.Server
 	journal *memory
 	times   []time.Time
 }
 
 func newLink(t *testing.T, records int) *link {
+	t.Helper()
+	l := newSilentLink(t, records)
+	l.server.StartTLS()
+	l.trust()
+	return l
+}
+
+// trust has the gate know the hub's certificate, once the hub serves.
+func (l *link) trust() {
+	roots := x509.NewCertPool()
+	roots.AddCert(l.server.Certificate())
+	l.Client, l.URL = NewClient(&tls.Config{RootCAs: roots}), l.server.URL
+	l.hub.t.Cleanup(l.Client.CloseIdleConnections)
+}
+
+// newSilentLink is a link whose hub does not serve yet.
+func newSilentLink(t *testing.T, records int) *link {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -265,15 +283,10 @@ func newLink(t *testing.T, records int) *link {
 	h := &hub{t: t, key: public, chain: passage.Genesis("north")}
 	s := httptest.NewUnstartedServer(h)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.StartTLS()
 	t.Cleanup(s.Close)
-	roots := x509.NewCertPool()
-	roots.AddCert(s.Certificate())
-	client := NewClient(&tls.Config{RootCAs: roots})
-	t.Cleanup(client.CloseIdleConnections)
 	m := newMemory(t, records)
-	l := &link{hub: h, journal: m}
-	l.Uploader = &Uploader{Journal: m, Client: client, URL: s.URL, Gate: "north", Signer: private, Wake: m.wake,
+	l := &link{hub: h, server: s, journal: m}
+	l.Uploader = &Uploader{Journal: m, Gate: "north", Signer: private, Wake: m.wake,
 		Timeout: 10 * time.Second, Log: slog.New(slog.DiscardHandler), HubTime: func(t time.Time) { l.times = append(l.times, t) }}
 	return l
 }
@@ -549,6 +562,96 @@ func TestForbiddenStopsAndLosesNothing(t *testing.T) {
 	}
 	forbidden = false
 	l.drain(t, 0)
+}
+
+// What the hub said when it did not take something stands in the state, in
+// words that a terminal may show, until it takes the next.
+func TestRefusal(t *testing.T) {
+	for _, c := range []struct {
+		status   int
+		body     string
+		word     string
+		expected uint64
+	}{
+		{401, `{"error":"certificate needed"}`, "certificate needed", 0},
+		{403, `{"error":"not this gate's batch"}`, "not this gate's batch", 0},
+		{403, "<html>blocked by the proxy</html>", "", 0},
+		{409, `{"error":"gap","expected":900}`, "gap", 900},
+		{409, `{"error":"fork"}`, "fork", 0},
+		{422, `{"error":"malformed"}`, "malformed", 0},
+		{429, `{"error":"too many"}`, "too many", 0},
+		{503, `{"error":"storage away"}`, "storage away", 0},
+		{500, "{\"error\":\"\\u001b[2J\\u738b\"}", "?[2J?", 0},
+		{502, `{"error":"` + strings.Repeat("x", 1000) + `"}`, strings.Repeat("x", maxWord), 0},
+	} {
+		l := newLink(t, 1)
+		refuse := true
+		l.hub.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+			if refuse {
+				w.WriteHeader(c.status)
+				fmt.Fprint(w, c.body)
+			}
+			return refuse
+		}
+		if _, err := l.Once(t.Context()); err == nil {
+			t.Fatalf("%d: no error", c.status)
+		}
+		got := l.State().Refusal
+		if got.Status != c.status || got.Word != c.word || got.Expected != c.expected || time.Since(got.At) > time.Hour {
+			t.Errorf("%d %s: %+v", c.status, c.body, got)
+		}
+		refuse = false
+		l.drain(t, 0)
+		if got := l.State().Refusal; got != (Refusal{}) {
+			t.Errorf("%d: after it was taken: %+v", c.status, got)
+		}
+	}
+}
+
+// A connection whose certificate was refused is closed, although the hub would
+// keep it open, and the next exchange makes another, with whatever certificate
+// is in force then.
+func TestRefusedConnectionIsClosed(t *testing.T) {
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		l := newSilentLink(t, 1)
+		var from []string
+		l.hub.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
+			from = append(from, r.RemoteAddr)
+			if n == 2 {
+				w.WriteHeader(status)
+				fmt.Fprint(w, `{"error":"forbidden"}`)
+			}
+			return n == 2
+		}
+		closed := make(chan string, 8)
+		l.server.Config.ConnState = func(c net.Conn, s http.ConnState) {
+			if s == http.StateClosed {
+				closed <- c.RemoteAddr().String()
+			}
+		}
+		l.server.StartTLS()
+		l.trust()
+		if sent, err := l.Once(t.Context()); err != nil || sent != 1 {
+			t.Fatalf("%d: the first batch: %d %v", status, sent, err)
+		}
+		l.journal.append(1)
+		if _, err := l.Once(t.Context()); !errors.Is(err, ErrForbidden) {
+			t.Fatalf("%d: %v, want ErrForbidden", status, err)
+		}
+		// Nothing more is asked, and yet it ends, long before an idle one would.
+		select {
+		case gone := <-closed:
+			if gone != from[1] || from[1] != from[0] {
+				t.Errorf("%d: %s was closed, refused was %v", status, gone, from)
+			}
+		case <-time.After(60 * time.Second):
+			t.Fatalf("%d: the refused connection is held open", status)
+		}
+		l.drain(t, 0)
+		if from[2] == from[1] {
+			t.Errorf("%d: the refused connection was used again: %v", status, from)
+		}
+	}
 }
 
 // TestRefusedRecord: the batch is halved until the record stands alone, and what
