@@ -23,8 +23,11 @@ type Config struct {
 	Name string `json:"name"`
 	// URL is where gates find the hub, as "https://hub.example:8443".
 	URL string `json:"url"`
-	// Hosts are the names and IP addresses in the hub's certificate; the host
-	// of URL is always among them.
+	// ListsURL is where gates find the signed lists, as "https://lists.example:8443"
+	// with /lists behind it, where that is not where they find the hub.
+	ListsURL string `json:"lists_url,omitempty"`
+	// Hosts are the names and IP addresses in the hub's certificate; the hosts
+	// of URL and ListsURL are always among them.
 	Hosts []string `json:"hosts"`
 	// Provinces it issues for, two digits of GB/T 2260 each, 1 to 34 of them.
 	Provinces []string `json:"provinces"`
@@ -56,6 +59,15 @@ func (c *Config) complete() error {
 	}
 	if !slices.Contains(c.Hosts, host) {
 		c.Hosts = append(slices.Clone(c.Hosts), host)
+	}
+	if c.ListsURL != "" {
+		host, err := checkURL(c.ListsURL)
+		if err != nil {
+			return fmt.Errorf("lists url: %w", err)
+		}
+		if !slices.Contains(c.Hosts, host) {
+			c.Hosts = append(slices.Clone(c.Hosts), host)
+		}
 	}
 	for _, h := range c.Hosts {
 		if net.ParseIP(h) == nil && !hostPattern.MatchString(h) {

@@ -150,6 +150,26 @@ func (h *Hub) checkGate(id, site, county, url string) (string, error) {
 	return url, nil
 }
 
+// listsURL is where a gate finds the lists that finds the hub at hubURL.
+func (h *Hub) listsURL(hubURL string) string {
+	if h.config.ListsURL != "" {
+		hubURL = h.config.ListsURL
+	}
+	return hubURL + "/lists"
+}
+
+// askedAt is the URL that a device asked the hub at: one that came by another of
+// the hub's names, as its token told it, goes on there. Any other name, which a
+// header may hold whatever the device dialled, is answered with the hub's own URL.
+func (h *Hub) askedAt(host string) string {
+	url := "https://" + host
+	name, err := checkURL(url)
+	if err != nil || h.cert.Load().Leaf.VerifyHostname(name) != nil {
+		return h.config.URL
+	}
+	return url
+}
+
 // errSpent: the token buys nothing, or nothing any more.
 var errSpent = errors.New("the token is unknown, too old, or spent by another device")
 
@@ -313,7 +333,7 @@ func (h *Hub) enrolmentRoutes(mux *http.ServeMux) {
 			answer(w, http.StatusInternalServerError, errorAnswer{Error: "hub failed"})
 			return
 		}
-		answer(w, http.StatusOK, enrolmentAnswer{TUFRoot: root, HubKey: passage.MarshalHubKey(h.passages.PublicKey()), ListsURL: "https://" + r.Host + "/lists"})
+		answer(w, http.StatusOK, enrolmentAnswer{TUFRoot: root, HubKey: passage.MarshalHubKey(h.passages.PublicKey()), ListsURL: h.listsURL(h.askedAt(r.Host))})
 	})
 	mux.HandleFunc("POST /.well-known/est/simpleenroll", func(w http.ResponseWriter, r *http.Request) {
 		from, _, err := net.SplitHostPort(r.RemoteAddr)

@@ -88,7 +88,7 @@ func (h *Hub) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
 	if err := h.audit(ctx, r.By, op, r.Gate); err != nil {
 		return Bundle{}, err
 	}
-	return Bundle{Gate: r.Gate, HubURL: url, ListsURL: url + "/lists", HubCA: string(certPEM(h.ca.cert.Raw)),
+	return Bundle{Gate: r.Gate, HubURL: url, ListsURL: h.listsURL(url), HubCA: string(certPEM(h.ca.cert.Raw)),
 		Certificate: string(certPEM(der)), PrivateKey: string(private), TUFRoot: root,
 		HubKey: passage.MarshalHubKey(h.passages.PublicKey())}, nil
 }
