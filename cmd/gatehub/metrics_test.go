@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,5 +93,15 @@ func TestFiguresOfAHub(t *testing.T) {
 	}
 	if got["greengate_hub_timestamp_version"] < 1 || got["greengate_hub_issued_timestamp_seconds"] < 1e9 || got["greengate_hub_publish_failing"] != 0 || got[`greengate_hub_gates{state="never-seen"}`] != 1 {
 		t.Errorf("figures: %v", got)
+	}
+
+	// The dashboard asks a hub for nothing that it does not expose; the ratios are
+	// there once a county has enough passages: see TestIndexFigures.
+	for _, name := range []string{"flow", "control"} {
+		got[`greengate_hub_index_`+name+`_ratio{county="330106"}`] = 1
+	}
+	about := func(name string) bool { return strings.HasPrefix(name, "greengate_hub_") }
+	if n := metricstest.Exposed(t, metricstest.Dashboard(t, "../../deploy/grafana/greengate.json"), got, about); n < 20 {
+		t.Errorf("the dashboard asks a hub for %d figures", n)
 	}
 }

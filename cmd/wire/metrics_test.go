@@ -68,6 +68,14 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("lists have the age %v", age)
 	}
 
+	// The dashboard asks a gate for nothing that it does not expose. A fault is
+	// exposed while there is one: see TestConditionWithoutLists.
+	got[`greengate_fault{fault="none"}`] = 0
+	about := func(name string) bool { return !strings.HasPrefix(name, "greengate_hub_") }
+	if n := metricstest.Exposed(t, metricstest.Dashboard(t, "../../deploy/grafana/greengate.json"), got, about); n < 20 {
+		t.Errorf("the dashboard asks a gate for %d figures", n)
+	}
+
 	resp, err := http.Get("http://" + r.gate.Address() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -142,6 +150,9 @@ func TestConditionWithoutLists(t *testing.T) {
 		t.Errorf("status: %+v", s)
 	}
 	got := metricstest.Figures(t, g.metrics())
+	if got[`greengate_fault{fault="starting"}`] != 1 || got[`greengate_ready`] != 0 {
+		t.Errorf("it starts, and tells of no fault: %v", got)
+	}
 	if got[`greengate_clock_quality{quality="unset"}`] != 1 || got[`greengate_lists_freshness{grade="missing"}`] != 1 {
 		t.Errorf("figures: %v", got)
 	}
