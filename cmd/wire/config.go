@@ -113,6 +113,11 @@ type ReaderConfig struct {
 	// Width and Height of the frames of a camera, in pixels.
 	Width  int `toml:"width"`
 	Height int `toml:"height"`
+	// Exposure of a v4l2 camera's pictures, as "4ms", and Gain in the driver's
+	// numbers; what the driver cannot do is left, and `gatectl camera` says so.
+	// Without them the camera chooses, and never takes longer than its rate of pictures.
+	Exposure Duration `toml:"exposure"`
+	Gain     int      `toml:"gain"`
 }
 
 // GPIOConfig names a pin for each role; a role without a pin is not there.
@@ -414,6 +419,15 @@ func (c *Config) check(name string) Problems {
 		}
 		if r.Width < 0 || r.Width > 4096 || r.Height < 0 || r.Height > 4096 {
 			say(key, "up to 4096 by 4096 pixels", "%d by %d pixels is out of range", r.Width, r.Height)
+		}
+		if r.Source != "v4l2" && (r.Exposure != 0 || r.Gain != 0) {
+			say(key, "remove exposure and gain", `only a camera with source = "v4l2" has them`)
+		}
+		if r.Exposure < 0 || time.Duration(r.Exposure) > time.Second {
+			say(key+".exposure", `for instance "4ms", or leave it out`, "%s is out of range", time.Duration(r.Exposure))
+		}
+		if r.Gain < 0 {
+			say(key+".gain", "leave it out for the camera's own choice", "%d is out of range", r.Gain)
 		}
 		if names[r.Name] {
 			say(key+".name", "give each reader a name of its own", "%q is used twice", r.Name)

@@ -10,7 +10,6 @@ import (
 	"greengate/scanner"
 	"greengate/scanner/camera"
 	"greengate/scanner/keyboard"
-	"greengate/scanner/qr"
 	"greengate/scanner/serial"
 )
 
@@ -57,7 +56,7 @@ func openReaders(configs []ReaderConfig, log *slog.Logger) ([]reader, error) {
 			if err != nil {
 				return nil, fmt.Errorf("reader %s: %w", c.Name, err)
 			}
-			r := &camera.Reader{Source: source, Decoder: &qr.Reader{}, Name: c.Name, Direction: direction, SameWithin: sameWithin, Log: log}
+			r := &camera.Reader{Source: source, Eye: new(camera.QR), Name: c.Name, Direction: direction, SameWithin: sameWithin, Log: log}
 			all = append(all, reader{c.Name, r, r})
 		default:
 			return nil, fmt.Errorf("reader %s: kind %q is not known", c.Name, c.Kind)
@@ -69,7 +68,7 @@ func openReaders(configs []ReaderConfig, log *slog.Logger) ([]reader, error) {
 func cameraSource(c ReaderConfig) (camera.Source, error) {
 	switch c.Source {
 	case "v4l2":
-		return &camera.V4L2{Path: c.Device, Width: c.Width, Height: c.Height}, nil
+		return &camera.V4L2{Path: c.Device, Width: c.Width, Height: c.Height, Exposure: time.Duration(c.Exposure), Gain: c.Gain}, nil
 	case "mjpeg":
 		return &camera.Pipe{Path: c.Device}, nil
 	case "yuv420":

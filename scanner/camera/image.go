@@ -7,6 +7,8 @@ import (
 	"image"
 	_ "image/jpeg" // decoded here, from cameras and folders
 	_ "image/png"  // decoded here, from folders
+	"slices"
+	"time"
 
 	"greengate/scanner"
 )
@@ -40,9 +42,12 @@ type Image struct {
 	Stride int
 	// Data is the picture.
 	Data []byte
+	// At is when the camera took it; zero means now.
+	At time.Time
 }
 
-// Luma makes f the brightness of the picture. f may share the picture's memory.
+// Luma makes f the brightness of the picture. It shares the picture's memory
+// where it can, and uses f's, as far as that goes, where YUYV is unpacked.
 func (m Image) Luma(f *scanner.Frame) error {
 	switch m.Format {
 	case Luma:
@@ -67,7 +72,7 @@ func (m Image) unpack(f *scanner.Frame) error {
 	if err := wide.Check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrImage, err)
 	}
-	pix := make([]byte, m.Width*m.Height)
+	pix := slices.Grow(f.Pix[:0], m.Width*m.Height)[:m.Width*m.Height]
 	for y := range m.Height {
 		row := m.Data[y*m.Stride:][:2*m.Width]
 		out := pix[y*m.Width:][:m.Width]

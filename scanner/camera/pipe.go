@@ -19,9 +19,15 @@ const (
 	writerEvery = 100 * time.Millisecond
 	// commandGrace is how long a command may take to end after SIGTERM.
 	commandGrace = 2 * time.Second
+	// firstWithin is how long a command may take for its first picture: a camera
+	// on a slow board takes some seconds to start.
+	firstWithin = 15 * time.Second
 	// maxStderr is how much of a command's complaints is kept for the log.
 	maxStderr = 2048
 )
+
+// errNoFirst is a command that runs and shows nothing.
+var errNoFirst = errors.New("no first picture for 15 s")
 
 // Pipe is a Source of pictures that another program writes one behind the
 // other: JPEGs, or raw YUV420 when Width is set. Exactly one of Path, Command
@@ -82,18 +88,31 @@ func (p *Pipe) Run(ctx context.Context, ready func(), frames func(Image)) (err e
 	if err != nil {
 		return fmt.Errorf("camera pipe: %w", err)
 	}
+	// Behind the first picture the Reader watches; a FIFO may wait for its writer
+	// for ever.
+	first := true
+	begun, late := context.WithCancelCause(ctx)
+	defer late(nil)
+	if len(p.Command) > 0 {
+		t := time.AfterFunc(firstWithin, func() { late(errNoFirst) })
+		defer t.Stop()
+		up := ready
+		ready = func() { t.Stop(); up() }
+	}
 	// Closing is what ends a read; the error of a command is in its Close.
-	stop := context.AfterFunc(ctx, func() { _ = stream.Close() })
+	stop := context.AfterFunc(begun, func() { _ = stream.Close() })
 	defer func() {
 		stop()
 		if cerr := stream.Close(); cerr != nil && ctx.Err() == nil && !errors.Is(cerr, os.ErrClosed) {
 			err = errors.Join(err, cerr)
 		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			err = ctx.Err()
+		case begun.Err() != nil:
+			err = fmt.Errorf("camera pipe: %w", errNoFirst)
 		}
 	}()
-	first := true
 	err = read(stream, func(m Image) {
 		if first {
 			first = false

@@ -1,9 +1,12 @@
 package camera
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -24,11 +27,6 @@ type Source interface {
 	String() string
 }
 
-// Decoder finds the code in a picture. An error means that there is none.
-type Decoder interface {
-	Decode(scanner.Frame) ([]byte, error)
-}
-
 // SameWithin is how long a code must be out of a camera's sight to be scanned
 // again: shorter than the next person takes to step up, longer than a code is
 // lost to a moving hand.
@@ -39,8 +37,8 @@ const SameWithin = 2 * time.Second
 type Reader struct {
 	// Source of the pictures.
 	Source Source
-	// Decoder that finds the code. It is called from one goroutine.
-	Decoder Decoder
+	// Eye that finds the codes.
+	Eye Eye
 	// Name of the reader in scans and in the log. Empty means "camera".
 	Name string
 	// Direction the reader faces.
@@ -49,74 +47,203 @@ type Reader struct {
 	// Zero means the constant of that name for a live source and off for
 	// others; negative is off.
 	SameWithin time.Duration
+	// Cores is how many processor cores there are for a live source: with two or
+	// more, one picture is unpacked while the one before is looked at. Zero means
+	// as many as this program may use.
+	Cores int
 	// Log gets a line when the camera comes and goes. Nil is silent.
 	Log *slog.Logger
 
-	once sync.Once
-	link scanner.Link
+	once  sync.Once
+	link  scanner.Link
+	tally tally
+	watch watch
+}
+
+// Look is what became of one picture, for whoever watches.
+type Look struct {
+	// At is when the picture was taken, and Took how long the eye looked.
+	At      time.Time
+	Took    time.Duration
+	Outcome Outcome
+	// Sight is what the eye saw, in pixels of Frame.
+	Sight
+	Light
+	// Frame is the picture; empty of a broken one.
+	Frame scanner.Frame
 }
 
 // Run reads codes until ctx is done and then returns its error. A camera that
-// is missing or unplugged is logged once and tried again.
+// is missing, unplugged or silent is logged once and tried again.
 func (r *Reader) Run(ctx context.Context, emit func(gate.Scan)) error {
-	if r.Source == nil || r.Decoder == nil {
-		return fmt.Errorf("reader %s: needs a source and a decoder", r.name())
+	if r.Source == nil || r.Eye == nil {
+		return fmt.Errorf("reader %s: needs a source and an eye", r.name())
 	}
-	live := r.Source.Live()
-	repeats := scanner.Repeats{Within: r.SameWithin}
-	if r.SameWithin == 0 && live {
-		repeats.Within = SameWithin
+	b := &bench{Reader: r, emit: emit, live: r.Source.Live(), log: r.Log}
+	b.repeats.Within = r.SameWithin
+	if r.SameWithin == 0 && b.live {
+		b.repeats.Within = SameWithin
 	}
-	log := r.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
 	}
-	look := func(m Image, at time.Time) {
-		var f scanner.Frame
-		var raw []byte
-		err := m.Luma(&f)
-		if err == nil {
-			raw, err = r.Decoder.Decode(f)
-		}
-		if err != nil {
-			// Most pictures of a live camera hold no code, and a broken one among
-			// thirty a second is its ordinary life. One that somebody put in a
-			// folder is worth a line.
-			if !live {
-				log.Warn("no scan from picture", "reader", r.name(), "err", err)
-			}
-			return
-		}
-		if repeats.Again(raw, at) {
-			return
-		}
-		emit(gate.Scan{Raw: raw, At: at, Reader: r.name(), Direction: r.Direction})
-	}
-	if !live {
+	if !b.live {
+		var s shot
 		return r.init().Run(ctx, func(ctx context.Context, up func()) error {
-			return r.Source.Run(ctx, up, func(m Image) { look(m, time.Now()) })
+			return r.Source.Run(ctx, up, func(m Image) {
+				r.tally.came()
+				s.image, s.at = m, time.Now()
+				s.develop()
+				b.look(&s)
+			})
 		})
 	}
 
-	box := newest{news: make(chan struct{}, 1)}
-	var worker sync.WaitGroup
-	worker.Go(func() {
-		var m Image
-		var at time.Time
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-box.news:
-				m, at = box.take(m)
-				look(m, at)
-			}
+	come, developed := newNewest(), newNewest()
+	var used tray
+	// hand puts a picture into a box, and one that it overtakes away.
+	hand := func(box *newest, s *shot) {
+		if old := box.put(s); old != nil {
+			r.tally.ended(Overtaken, 0)
+			used.put(old)
 		}
-	})
-	defer worker.Wait()
+	}
+	var stages sync.WaitGroup
+	defer stages.Wait()
+	look := func(s *shot) {
+		b.look(s)
+		used.put(s)
+	}
+	if r.cores() > 1 {
+		stages.Go(func() { come.each(ctx, func(s *shot) { s.develop(); hand(developed, s) }) })
+		stages.Go(func() { developed.each(ctx, look) })
+	} else {
+		stages.Go(func() { come.each(ctx, func(s *shot) { s.develop(); look(s) }) })
+	}
 	return r.init().Run(ctx, func(ctx context.Context, up func()) error {
-		return r.Source.Run(ctx, up, box.put)
+		dog := awaken(ctx)
+		err := dog.end(r.Source.Run(dog.ctx, func() { dog.feed(); up() }, func(m Image) {
+			dog.feed()
+			r.tally.came()
+			s := used.get()
+			s.hold(m)
+			hand(come, s)
+		}))
+		if errors.Is(err, errStalled) {
+			r.tally.wedged()
+			err = fmt.Errorf("camera %s: %w", r.Source, err)
+		}
+		return err
 	})
+}
+
+// bench is where pictures are looked at, one after the other.
+type bench struct {
+	*Reader
+	emit     func(gate.Scan)
+	live     bool
+	log      *slog.Logger
+	repeats  scanner.Repeats
+	exposure exposure
+	still    still
+	track    track
+}
+
+// look looks at one picture, if it is worth it, and emits what it finds.
+func (b *bench) look(s *shot) {
+	l := Look{At: s.at, Frame: s.frame, Light: s.glance.Light}
+	switch o, spared := b.spared(s); {
+	case spared:
+		l.Outcome = o
+		if o == Broken {
+			l.Frame = scanner.Frame{}
+		}
+	default:
+		began := time.Now()
+		l.Sight = b.track.see(b.Eye, s.frame)
+		l.Took = time.Since(began)
+		l.Outcome = l.Sight.outcome()
+		b.still.looked(&s.glance, s.at, l.Outcome)
+	}
+	b.tally.ended(l.Outcome, l.Took)
+	if !b.live && l.Outcome != Read {
+		// Most pictures of a live camera hold no code, and a broken one among
+		// thirty a second is its ordinary life. One that somebody put in a folder
+		// is worth a line.
+		b.log.Warn("no scan from picture", "reader", b.name(), "outcome", l.Outcome.String(), "err", s.err)
+	}
+	for _, c := range l.Codes {
+		if !b.repeats.Again(c.Raw, s.at) {
+			b.emit(gate.Scan{Raw: bytes.Clone(c.Raw), At: s.at, Reader: b.name(), Direction: b.Direction})
+		}
+	}
+	b.watch.saw(l)
+}
+
+// spared says why a picture is not looked at, if it is not. Of a source that is
+// not live each counts.
+func (b *bench) spared(s *shot) (Outcome, bool) {
+	switch {
+	case s.err != nil:
+		return Broken, true
+	case !b.live:
+		return 0, false
+	}
+	if o, spared := b.exposure.spares(&s.glance, s.at); spared {
+		return o, true
+	}
+	return Still, b.still.spares(&s.glance, s.at)
+}
+
+// Figures says how the camera has done since the start.
+func (r *Reader) Figures() Figures { return r.tally.figures() }
+
+// Watch calls saw with each picture that was looked at or skipped, except those
+// that were overtaken, until stop is called. Saw must copy what it keeps, and
+// be quick: the next picture waits for it. It fails with ErrWatched while
+// somebody else watches.
+func (r *Reader) Watch(saw func(Look)) (stop func(), err error) { return r.watch.begin(saw) }
+
+// ErrWatched is a camera that somebody watches already.
+var ErrWatched = errors.New("the camera is being watched already")
+
+// watch is who is told of each picture.
+type watch struct {
+	mu  sync.Mutex
+	who *func(Look)
+}
+
+func (w *watch) begin(saw func(Look)) (stop func(), err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.who != nil {
+		return nil, ErrWatched
+	}
+	w.who = &saw
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.who == &saw {
+			w.who = nil
+		}
+	}, nil
+}
+
+// saw tells who watches, if anybody does.
+func (w *watch) saw(l Look) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.who != nil {
+		(*w.who)(l)
+	}
+}
+
+// cores is Cores or what stands for it.
+func (r *Reader) cores() int {
+	if r.Cores > 0 {
+		return r.Cores
+	}
+	return runtime.GOMAXPROCS(0)
 }
 
 // State says whether the camera is open and since when, for the status page.
@@ -142,35 +269,4 @@ func (r *Reader) name() string {
 		return "camera"
 	}
 	return r.Name
-}
-
-// newest holds one picture: the last that came.
-type newest struct {
-	news chan struct{} // one is in when a picture waits
-
-	mu    sync.Mutex
-	image Image
-	at    time.Time
-}
-
-// put replaces the waiting picture by a copy of m.
-func (n *newest) put(m Image) {
-	n.mu.Lock()
-	buf := append(n.image.Data[:0], m.Data...)
-	n.image, n.at = m, time.Now()
-	n.image.Data = buf
-	n.mu.Unlock()
-	select {
-	case n.news <- struct{}{}:
-	default:
-	}
-}
-
-// take hands out the waiting picture and keeps old's memory for the next.
-func (n *newest) take(old Image) (Image, time.Time) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	m := n.image
-	n.image = Image{Data: old.Data[:0]}
-	return m, n.at
 }

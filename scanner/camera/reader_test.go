@@ -28,7 +28,8 @@ var (
 	_ scanner.Source = (*Reader)(nil)
 	_ Source         = (*Folder)(nil)
 	_ Source         = (*Pipe)(nil)
-	_ Decoder        = (*qr.Reader)(nil)
+	_ Source         = (*Clip)(nil)
+	_ Eye            = (*QR)(nil)
 )
 
 // patience is how long a test waits for what must come.
@@ -126,7 +127,7 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	r := &Reader{Source: &Folder{Path: dir}, Decoder: new(qr.Reader), Direction: gate.Exit,
+	r := &Reader{Source: &Folder{Path: dir}, Eye: new(QR), Direction: gate.Exit,
 		Log: slog.New(slog.NewTextHandler(&log, nil))}
 	scans := start(t, r)
 	want(t, scans, "JKM1:ONE", "JKM1:TWO")
@@ -181,7 +182,7 @@ func TestFolderPolling(t *testing.T) {
 
 func TestFolderMissing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
-	r := &Reader{Source: &Folder{Path: dir}, Decoder: new(qr.Reader)}
+	r := &Reader{Source: &Folder{Path: dir}, Eye: new(QR)}
 	scans := start(t, r)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -194,7 +195,7 @@ func TestFolderMissing(t *testing.T) {
 
 func TestPipeMJPEG(t *testing.T) {
 	pr, pw := io.Pipe()
-	r := &Reader{Decoder: new(qr.Reader), Source: &Pipe{Open: func(context.Context) (io.ReadCloser, error) { return pr, nil }}}
+	r := &Reader{Eye: new(QR), Source: &Pipe{Open: func(context.Context) (io.ReadCloser, error) { return pr, nil }}}
 	scans := start(t, r)
 	one := asJPEG(t, draw(t, "JKM1:ONE"))
 	pw.Write([]byte("garbage in front"))
@@ -208,7 +209,7 @@ func TestPipeMJPEG(t *testing.T) {
 func TestPipeRaw(t *testing.T) {
 	img := draw(t, "JKM1:RAW") // 116 pixels wide: padded to 128
 	pr, pw := io.Pipe()
-	r := &Reader{Decoder: new(qr.Reader), Source: &Pipe{Width: img.Rect.Dx(), Height: img.Rect.Dy(),
+	r := &Reader{Eye: new(QR), Source: &Pipe{Width: img.Rect.Dx(), Height: img.Rect.Dy(),
 		Open: func(context.Context) (io.ReadCloser, error) { return pr, nil }}}
 	scans := start(t, r)
 	blank := image.NewGray(img.Rect)
@@ -222,7 +223,7 @@ func TestPipeFIFOOpensAgain(t *testing.T) {
 	if err := syscall.Mkfifo(name, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &Reader{Decoder: new(qr.Reader), Source: &Pipe{Path: name}}
+	r := &Reader{Eye: new(QR), Source: &Pipe{Path: name}}
 	scans := start(t, r)
 	for _, code := range []string{"JKM1:ONE", "JKM1:TWO"} {
 		picture := asJPEG(t, draw(t, code))
@@ -252,7 +253,7 @@ func TestPipeCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The second shell command keeps it running: it must be ended.
-	r := &Reader{Decoder: new(qr.Reader), Source: &Pipe{Command: []string{"sh", "-c", `cat "$0"; exec sleep 1000`, name}}}
+	r := &Reader{Eye: new(QR), Source: &Pipe{Command: []string{"sh", "-c", `cat "$0"; exec sleep 1000`, name}}}
 	want(t, start(t, r), "JKM1:CMD")
 }
 
@@ -275,73 +276,6 @@ func TestPipeErrors(t *testing.T) {
 			t.Errorf("%s: got %v, want %q in it", tt.name, err, tt.want)
 		}
 	}
-}
-
-// slowDecoder waits for the test and then gives the brightness of the first
-// pixel as the code.
-type slowDecoder struct{ begun, finish chan struct{} }
-
-func (d slowDecoder) Decode(f scanner.Frame) ([]byte, error) {
-	d.begun <- struct{}{}
-	<-d.finish
-	return []byte{f.Pix[0]}, nil
-}
-
-// fast delivers a picture for each value, as fast as it is asked.
-type fast struct{ values chan byte }
-
-func (fast) Live() bool     { return true }
-func (fast) String() string { return "fast" }
-func (f fast) Run(ctx context.Context, ready func(), frames func(Image)) error {
-	ready()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case v := <-f.values:
-			frames(Image{Format: Luma, Width: 1, Height: 1, Stride: 1, Data: []byte{v}})
-		}
-	}
-}
-
-// TestNewestWins proves that pictures do not queue while one is decoded, and
-// that a code held up is one scan.
-func TestNewestWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := slowDecoder{make(chan struct{}), make(chan struct{})}
-		src := fast{make(chan byte)}
-		r := &Reader{Source: src, Decoder: d}
-		ctx, cancel := context.WithCancel(t.Context())
-		var got []byte
-		done := make(chan error)
-		go func() { done <- r.Run(ctx, func(s gate.Scan) { got = append(got, s.Raw...) }) }()
-
-		src.values <- 1
-		<-d.begun
-		for v := byte(2); v <= 9; v++ {
-			src.values <- v
-		}
-		synctest.Wait()
-		d.finish <- struct{}{}
-		<-d.begun
-		d.finish <- struct{}{}
-		for range 5 { // 9 stays in sight
-			time.Sleep(SameWithin - time.Millisecond)
-			src.values <- 9
-			<-d.begun
-			d.finish <- struct{}{}
-		}
-		time.Sleep(SameWithin)
-		src.values <- 9
-		<-d.begun
-		d.finish <- struct{}{}
-		synctest.Wait()
-		cancel()
-		<-done
-		if !bytes.Equal(got, []byte{1, 9, 9}) {
-			t.Errorf("scans %v, want 1, then the newest 9, and 9 again after it was away", got)
-		}
-	})
 }
 
 func TestReaderIncomplete(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -16,16 +17,11 @@ const (
 	// buffers is how many pictures the driver may fill ahead: the least that
 	// keeps a camera running while one is copied.
 	buffers = 4
-	// quiet is how long a camera may deliver nothing before it is opened again.
-	quiet = 5 * time.Second
 	// maxFormats is how many formats a driver is asked for.
 	maxFormats = 64
 	// maxBuffer is the largest buffer that is mapped.
 	maxBuffer = 64 << 20
 )
-
-// errStalled is a camera that is open and delivers nothing.
-var errStalled = errors.New("no picture for 5 s")
 
 // V4L2 is a Source of pictures from a camera of the kernel's video subsystem:
 // USB cameras, and the Pi's own behind the old stack. The driver's buffers are
@@ -39,9 +35,18 @@ type V4L2 struct {
 	// Width and Height asked for in pixels; the driver may give others. Zero
 	// means 1280×720.
 	Width, Height int
+	// Exposure of a picture; the camera may not offer it, and the nearest is
+	// taken then. Zero leaves it to the camera, within its rate of pictures.
+	Exposure time.Duration
+	// Gain of the sensor in the driver's own numbers. Zero leaves it to the camera.
+	Gain int
 
-	// open is the kernel unless a test says otherwise.
-	open func(path string) (driver, error)
+	// open is the kernel unless a test says otherwise, and clock CLOCK_MONOTONIC.
+	open  func(path string) (driver, error)
+	clock func() (time.Duration, error)
+
+	mu       sync.Mutex
+	settings string
 }
 
 // driver is a video device.
@@ -50,8 +55,8 @@ type driver interface {
 	ioctl(request uint, arg []byte) error
 	// mmap maps length bytes at offset until close.
 	mmap(offset int64, length int) ([]byte, error)
-	// wait waits until a picture is there or d is over (false), or returns ctx's error.
-	wait(ctx context.Context, d time.Duration) (bool, error)
+	// wait waits until a picture is there, or returns ctx's error.
+	wait(ctx context.Context) error
 	close() error
 }
 
@@ -60,6 +65,14 @@ func (v *V4L2) Live() bool { return true }
 
 // String is the path.
 func (v *V4L2) String() string { return v.Path }
+
+// Settings says in words what the driver gave when it was last opened, as
+// "1280×720 YUYV, exposure automatic".
+func (v *V4L2) Settings() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.settings
+}
 
 // Run delivers pictures until ctx is done or the camera fails or is unplugged.
 func (v *V4L2) Run(ctx context.Context, ready func(), frames func(Image)) (err error) {
@@ -91,10 +104,18 @@ func (v *V4L2) stream(ctx context.Context, dev driver, ready func(), frames func
 	if err := capable(dev, a); err != nil {
 		return err
 	}
-	layout, err := v.negotiate(dev, a)
+	layout, name, err := v.negotiate(dev, a)
 	if err != nil {
 		return err
 	}
+	set := controls{dev: dev}
+	set.say("%d×%d %s", layout.Width, layout.Height, name)
+	if err := errors.Join(set.exposure(v.Exposure), set.gain(v.Gain)); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.settings = set.String()
+	v.mu.Unlock()
 	a, mapped, err := mapBuffers(dev, abis())
 	if err != nil {
 		return err
@@ -113,37 +134,108 @@ func (v *V4L2) stream(ctx context.Context, dev driver, ready func(), frames func
 	defer func() { _ = dev.ioctl(a.streamOff(), kind) }()
 	ready()
 
-	last := time.Now()
+	q := queue{dev: dev, abi: a, mapped: mapped}
 	for {
-		there, err := dev.wait(ctx, quiet)
+		if err := dev.wait(ctx); err != nil {
+			return err
+		}
+		index, b, err := q.newest()
 		if err != nil {
 			return err
 		}
-		if !there || time.Since(last) >= quiet {
-			return errStalled
+		if b == nil {
+			continue
 		}
-		b := a.buffer(0)
-		if err := dev.ioctl(a.dqBuf(), b); err != nil {
-			if errors.Is(err, unix.EAGAIN) {
-				continue
-			}
-			return fmt.Errorf("take picture: %w", err)
-		}
-		index, used, flags := u32(b, 0), u32(b, 8), u32(b, 12)
-		if int64(index) >= int64(len(mapped)) {
-			return fmt.Errorf("driver names buffer %d of %d", index, len(mapped))
-		}
-		// A buffer with the error flag holds rubbish (a USB packet was lost).
-		if data := mapped[index]; flags&bufFlagError == 0 && used > 0 && int64(used) <= int64(len(data)) {
-			last = time.Now()
-			m := layout
-			m.Data = data[:used]
-			frames(m)
-		}
-		if err := dev.ioctl(a.qBuf(), a.buffer(index)); err != nil {
-			return fmt.Errorf("give buffer %d back: %w", index, err)
+		m := layout
+		m.Data = mapped[index][:u32(b, 8)]
+		m.At = v.taken(a, b)
+		frames(m)
+		if err := q.giveBack(index); err != nil {
+			return err
 		}
 	}
+}
+
+// queue is the driver's, of the buffers that it has filled.
+type queue struct {
+	dev    driver
+	abi    abi
+	mapped [][]byte
+}
+
+// newest takes all buffers that are full, gives all back but the last good one,
+// and returns that: after a pause of ours the others show what was. Without one
+// the buffer is nil.
+func (q queue) newest() (index uint32, newest []byte, err error) {
+	for range q.mapped {
+		b := q.abi.buffer(0)
+		if err := q.dev.ioctl(q.abi.dqBuf(), b); err != nil {
+			if newest != nil || errors.Is(err, unix.EAGAIN) {
+				break // an error that matters comes again
+			}
+			return 0, nil, fmt.Errorf("take picture: %w", err)
+		}
+		i, used, flags := u32(b, 0), u32(b, 8), u32(b, 12)
+		if int64(i) >= int64(len(q.mapped)) {
+			return 0, nil, fmt.Errorf("driver names buffer %d of %d", i, len(q.mapped))
+		}
+		// A buffer with the error flag holds rubbish (a USB packet was lost).
+		if flags&bufFlagError != 0 || used == 0 || int64(used) > int64(len(q.mapped[i])) {
+			if err := q.giveBack(i); err != nil {
+				return 0, nil, err
+			}
+			continue
+		}
+		if newest != nil {
+			if err := q.giveBack(index); err != nil {
+				return 0, nil, err
+			}
+		}
+		index, newest = i, b
+	}
+	return index, newest, nil
+}
+
+// giveBack lets the driver fill a buffer again.
+func (q queue) giveBack(index uint32) error {
+	if err := q.dev.ioctl(q.abi.qBuf(), q.abi.buffer(index)); err != nil {
+		return fmt.Errorf("give buffer %d back: %w", index, err)
+	}
+	return nil
+}
+
+// oldest is the age of a picture above which its time is not believed: no driver
+// holds one for longer.
+const oldest = time.Second
+
+// taken is when the picture in a buffer was taken, by the gate's clock, or zero
+// where the driver does not say it in a way that can be compared.
+func (v *V4L2) taken(a abi, b []byte) time.Time {
+	if u32(b, 12)&bufTimestamp != bufTimeMonotonic {
+		return time.Time{}
+	}
+	clock := v.clock
+	if clock == nil {
+		clock = monotonic
+	}
+	now, err := clock()
+	if err != nil {
+		return time.Time{}
+	}
+	age := now - a.taken(b)
+	if age < 0 || age > oldest {
+		return time.Time{}
+	}
+	return time.Now().Add(-age)
+}
+
+// monotonic reads the clock that drivers mark pictures with.
+func monotonic() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0, os.NewSyscallError("clock_gettime", err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 // capable reports whether the device captures pictures into mapped buffers.
@@ -164,6 +256,7 @@ func capable(dev driver, a abi) error {
 
 // readable is a pixel format that can be read.
 type readable struct {
+	name   string
 	pixel  uint32
 	format Format
 	wide   uint32 // bytes of brightness and what is between, a pixel
@@ -171,8 +264,8 @@ type readable struct {
 
 // wanted are the formats that can be read, best first.
 var wanted = []readable{
-	{pixGREY, Luma, 1}, {pixNV12, Luma, 1}, {pixNV21, Luma, 1}, {pixYU12, Luma, 1},
-	{pixYUYV, YUYV, 2}, {pixMJPEG, Encoded, 0}, {pixJPEG, Encoded, 0},
+	{"GREY", pixGREY, Luma, 1}, {"NV12", pixNV12, Luma, 1}, {"NV21", pixNV21, Luma, 1}, {"YU12", pixYU12, Luma, 1},
+	{"YUYV", pixYUYV, YUYV, 2}, {"MJPEG", pixMJPEG, Encoded, 0}, {"JPEG", pixJPEG, Encoded, 0},
 }
 
 // order is wanted, behind what the device is set to unless that is encoded:
@@ -192,8 +285,8 @@ func order(dev driver, a abi) []readable {
 }
 
 // negotiate chooses the best format that the driver offers, and returns the
-// layout that it really gives.
-func (v *V4L2) negotiate(dev driver, a abi) (Image, error) {
+// layout that it really gives, and the format's name.
+func (v *V4L2) negotiate(dev driver, a abi) (layout Image, name string, err error) {
 	offered := map[uint32]bool{}
 	for i := range uint32(maxFormats) {
 		b := make([]byte, sizeFmtDesc)
@@ -203,7 +296,7 @@ func (v *V4L2) negotiate(dev driver, a abi) (Image, error) {
 			if errors.Is(err, unix.EINVAL) {
 				break // that was the last
 			}
-			return Image{}, fmt.Errorf("list formats: %w", err)
+			return Image{}, "", fmt.Errorf("list formats: %w", err)
 		}
 		offered[u32(b, 44)] = true
 	}
@@ -218,20 +311,20 @@ func (v *V4L2) negotiate(dev driver, a abi) (Image, error) {
 		ask.pixel = w.pixel
 		b := a.format(ask)
 		if err := dev.ioctl(a.setFmt(), b); err != nil {
-			return Image{}, fmt.Errorf("set format: %w", err)
+			return Image{}, "", fmt.Errorf("set format: %w", err)
 		}
 		got := a.pix(b)
 		if got.pixel != w.pixel {
 			continue // the driver knew better; ask for the next
 		}
 		if got.width < 1 || got.height < 1 || got.width > 1<<14 || got.height > 1<<14 || got.stride > 1<<17 {
-			return Image{}, fmt.Errorf("driver gives %d×%d, stride %d", got.width, got.height, got.stride)
+			return Image{}, "", fmt.Errorf("driver gives %d×%d, stride %d", got.width, got.height, got.stride)
 		}
 		// bytesperline counts padding; some drivers leave it at zero.
 		stride := max(got.stride, w.wide*got.width)
-		return Image{Format: w.format, Width: int(got.width), Height: int(got.height), Stride: int(stride)}, nil
+		return Image{Format: w.format, Width: int(got.width), Height: int(got.height), Stride: int(stride)}, w.name, nil
 	}
-	return Image{}, fmt.Errorf("none of the %d formats on offer can be read (GREY, NV12, NV21, YU12, YUYV, MJPEG)", len(offered))
+	return Image{}, "", fmt.Errorf("none of the %d formats on offer can be read (GREY, NV12, NV21, YU12, YUYV, MJPEG)", len(offered))
 }
 
 // mapBuffers asks the driver for buffers and maps them. It finds out which of
@@ -317,7 +410,7 @@ func (v *video) mmap(offset int64, length int) ([]byte, error) {
 	return m, nil
 }
 
-func (v *video) wait(ctx context.Context, d time.Duration) (bool, error) {
+func (v *video) wait(ctx context.Context) error {
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(woken)
@@ -329,27 +422,20 @@ func (v *video) wait(ctx context.Context, d time.Duration) (bool, error) {
 			<-woken // it must not write to a number that is somebody else's by then
 		}
 	}()
-	deadline := time.Now().Add(d)
 	for {
-		left := time.Until(deadline)
-		if left <= 0 {
-			return false, ctx.Err()
-		}
 		fds := []unix.PollFd{{Fd: int32(v.fd), Events: unix.POLLIN}, {Fd: int32(v.wakeFd), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, int(left.Milliseconds())+1)
+		_, err := unix.Poll(fds, -1)
 		switch {
 		case ctx.Err() != nil:
-			return false, ctx.Err()
+			return ctx.Err()
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return false, os.NewSyscallError("poll", err)
-		case n == 0:
-			return false, nil
+			return os.NewSyscallError("poll", err)
 		case fds[0].Revents&unix.POLLIN != 0:
-			return true, nil
+			return nil
 		default: // POLLERR, POLLHUP: unplugged
-			return false, unix.ENODEV
+			return unix.ENODEV
 		}
 	}
 }

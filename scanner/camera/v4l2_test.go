@@ -3,8 +3,12 @@ package camera
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -47,6 +51,14 @@ func TestABI(t *testing.T) {
 		if got := a.pix(b); got != want || u32(b, tt.union) != 640 {
 			t.Errorf("%s: format reads back as %v, want %v with the width at %d", tt.name, got, want, tt.union)
 		}
+		if a.setCtrl() != 0xc008561c || a.queryCtrl() != 0xc0445624 {
+			t.Errorf("%s: S_CTRL %#x, QUERYCTRL %#x", tt.name, a.setCtrl(), a.queryCtrl())
+		}
+		stamped := a.buffer(0)
+		a.putTaken(stamped, 90*time.Minute+1500*time.Microsecond)
+		if got := a.taken(stamped); got != 90*time.Minute+1500*time.Microsecond {
+			t.Errorf("%s: the time reads back as %v", tt.name, got)
+		}
 		if a.queryCap() != 0x80685600 || a.enumFmt() != 0xc0405602 || a.reqBufs() != 0xc0145608 || a.streamOn() != 0x40045612 || a.streamOff() != 0x40045613 {
 			t.Errorf("%s: an ioctl of one size for all has the wrong number", tt.name)
 		}
@@ -62,8 +74,9 @@ type step struct {
 	flags uint32
 	used  int // 0: all of pix
 	index uint32
-	err   error
-	stall bool
+	err   error // stays, as a device's does, unless it is EAGAIN
+	after time.Duration
+	taken time.Duration // by the clock of the machine; 0: the driver does not say
 }
 
 // fakeDriver plays a camera. It checks that buffers go round as they must.
@@ -72,6 +85,7 @@ type fakeDriver struct {
 	abi    abi
 	caps   uint32
 	offers []uint32
+	has    map[uint32]*fakeControl
 	set    uint32    // pixel format that G_FMT answers; 0 where the driver has no G_FMT
 	gives  pixFormat // what S_FMT answers, zero fields as asked
 	length int
@@ -81,6 +95,14 @@ type fakeDriver struct {
 	queued map[uint32]bool
 	on     bool
 	closed bool
+}
+
+// fakeControl is one of its controls, and what it was set to.
+type fakeControl struct {
+	control
+	flags uint32
+	err   error
+	sets  []int32
 }
 
 func (d *fakeDriver) ioctl(request uint, arg []byte) error {
@@ -123,7 +145,13 @@ func (d *fakeDriver) ioctl(request uint, arg []byte) error {
 		}
 		d.queued[i] = true
 	case a.dqBuf():
+		if len(d.steps) == 0 || d.steps[0].after > 0 {
+			return unix.EAGAIN
+		}
 		s := d.steps[0]
+		if s.err != nil && !errors.Is(s.err, unix.EAGAIN) {
+			return s.err
+		}
 		d.steps = d.steps[1:]
 		if s.err != nil {
 			return s.err
@@ -138,7 +166,31 @@ func (d *fakeDriver) ioctl(request uint, arg []byte) error {
 		}
 		put32(arg, 0, s.index)
 		put32(arg, 8, uint32(used))
+		if s.taken > 0 {
+			s.flags |= bufTimeMonotonic
+			d.abi.putTaken(arg, s.taken)
+		}
 		put32(arg, 12, s.flags)
+	case a.queryCtrl():
+		c := d.has[u32(arg, 0)]
+		if c == nil {
+			return unix.EINVAL
+		}
+		put32(arg, 40, uint32(c.min))
+		put32(arg, 44, uint32(c.max))
+		put32(arg, 52, uint32(c.preset))
+		put32(arg, 56, c.flags)
+	case a.setCtrl():
+		c, value := d.has[u32(arg, 0)], int32(u32(arg, 4))
+		switch {
+		case c == nil:
+			return unix.EINVAL
+		case c.err != nil:
+			return c.err
+		case value < c.min || value > c.max:
+			return unix.ERANGE
+		}
+		c.sets = append(c.sets, value)
 	case a.streamOn():
 		d.on = true
 	case a.streamOff():
@@ -154,18 +206,30 @@ func (d *fakeDriver) mmap(offset int64, length int) ([]byte, error) {
 	return d.bufs[offset/4096], nil
 }
 
-func (d *fakeDriver) wait(ctx context.Context, quiet time.Duration) (bool, error) {
+func (d *fakeDriver) wait(ctx context.Context) error {
+	if len(d.steps) > 0 && d.steps[0].after > 0 {
+		time.Sleep(d.steps[0].after)
+		d.steps[0].after = 0
+	}
 	if len(d.steps) == 0 {
 		<-ctx.Done()
-		return false, ctx.Err()
+		return ctx.Err()
 	}
-	if d.steps[0].stall {
-		return false, nil
-	}
-	return true, nil
+	return nil
 }
 
 func (d *fakeDriver) close() error { d.closed = true; return nil }
+
+// putTaken is what a driver does for taken.
+func (a abi) putTaken(b []byte, at time.Duration) {
+	if a.time64 {
+		binary.NativeEndian.PutUint64(b[24:], uint64(at/time.Second))
+		binary.NativeEndian.PutUint64(b[32:], uint64(at%time.Second/time.Microsecond))
+		return
+	}
+	put32(b, 20, uint32(at/time.Second))
+	put32(b, 24, uint32(at%time.Second/time.Microsecond))
+}
 
 // newFake is a camera that offers everything and speaks this machine's way.
 func newFake(t *testing.T) *fakeDriver {
@@ -212,6 +276,9 @@ func TestV4L2Streams(t *testing.T) {
 	if d.asked != (pixFormat{640, 480, pixGREY, 0}) {
 		t.Errorf("asked for %v, want GREY of 640×480", d.asked)
 	}
+	if got, want := v.Settings(), fmt.Sprintf("%d×%d GREY, exposure cannot be set", w, h); got != want {
+		t.Errorf("settings %q, want %q", got, want)
+	}
 	if d.on || !d.closed || len(d.queued) != 2 {
 		t.Errorf("left streaming %v, closed %v, %d of 2 buffers queued", d.on, d.closed, len(d.queued))
 	}
@@ -233,9 +300,130 @@ func TestV4L2Format(t *testing.T) {
 	} {
 		d := newFake(t)
 		d.set = tt.set
-		if _, err := new(V4L2).negotiate(d, d.abi); err != nil || d.asked.pixel != tt.want {
+		if _, _, err := new(V4L2).negotiate(d, d.abi); err != nil || d.asked.pixel != tt.want {
 			t.Errorf("%s: asked for %#x, %v, want %#x", tt.name, d.asked.pixel, err, tt.want)
 		}
+	}
+}
+
+// TestV4L2NewestBuffer has a driver that filled its buffers while nobody
+// looked: what was is given back unseen, and the newest is stamped with the
+// time at which it was taken.
+func TestV4L2NewestBuffer(t *testing.T) {
+	d := newFake(t)
+	d.gives = pixFormat{64, 1, pixGREY, 0}
+	picture := func(b byte) []byte { return bytes.Repeat([]byte{b}, 64) }
+	d.steps = []step{
+		{pix: picture(1), taken: 100 * time.Second},
+		{pix: picture(2), taken: 100*time.Second + 33*time.Millisecond, index: 1},
+		{pix: picture(3), taken: 100 * time.Second, after: 1},           // older than a second: not believed
+		{pix: picture(4), after: 1},                                     // no time
+		{pix: picture(5), taken: 200 * time.Second, index: 1, after: 1}, // after now
+		{pix: picture(6), index: 1, flags: bufFlagError, after: 1},      // broken, behind it a good one
+		{pix: picture(7), taken: 102 * time.Second},
+		{err: unix.ENODEV, after: 1},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		v := &V4L2{Path: "/dev/video9", open: func(string) (driver, error) { return d, nil },
+			clock: func() (time.Duration, error) { return 102 * time.Second, nil }}
+		var seen []byte
+		var ages []time.Duration
+		err := v.Run(t.Context(), func() { v.clock = func() (time.Duration, error) { return 100*time.Second + 50*time.Millisecond, nil } }, func(m Image) {
+			seen = append(seen, m.Data[0])
+			if m.At.IsZero() {
+				ages = append(ages, -1)
+			} else {
+				ages = append(ages, time.Since(m.At))
+			}
+			v.clock = func() (time.Duration, error) { return 102 * time.Second, nil }
+		})
+		if !errors.Is(err, unix.ENODEV) {
+			t.Error(err)
+		}
+		if want := []byte{2, 3, 4, 5, 7}; !bytes.Equal(seen, want) {
+			t.Errorf("saw %v, want %v", seen, want)
+		}
+		if want := []time.Duration{17 * time.Millisecond, -1, -1, -1, 0}; !slices.Equal(ages, want) {
+			t.Errorf("ages %v, want %v", ages, want)
+		}
+		if len(d.queued) != 2 {
+			t.Errorf("%d of 2 buffers queued", len(d.queued))
+		}
+	})
+}
+
+// TestV4L2Controls: what a driver has is set, what it has not is no reason to
+// do without the camera.
+func TestV4L2Controls(t *testing.T) {
+	everything := func() map[uint32]*fakeControl {
+		return map[uint32]*fakeControl{
+			ctrlExposureAuto:     {control: control{0, 3, 3}},
+			ctrlExposure:         {control: control{1, 5000, 157}},
+			ctrlExposurePriority: {control: control{0, 1, 1}},
+			ctrlGain:             {control: control{0, 100, 0}},
+			ctrlAutoGain:         {control: control{0, 1, 1}},
+		}
+	}
+	without := func(id uint32) map[uint32]*fakeControl {
+		m := everything()
+		delete(m, id)
+		return m
+	}
+	with := func(id uint32, change func(*fakeControl)) map[uint32]*fakeControl {
+		m := everything()
+		change(m[id])
+		return m
+	}
+	for _, tt := range []struct {
+		name     string
+		has      map[uint32]*fakeControl
+		exposure time.Duration
+		gain     int
+		sets     map[uint32]int32
+		said     string
+	}{
+		{"automatic", everything(), 0, 0, map[uint32]int32{ctrlExposureAuto: 3, ctrlExposurePriority: 0},
+			"exposure automatic, within the rate of pictures"},
+		{"by hand", everything(), 4 * time.Millisecond, 40,
+			map[uint32]int32{ctrlExposureAuto: 1, ctrlExposure: 40, ctrlExposurePriority: 0, ctrlAutoGain: 0, ctrlGain: 40},
+			"exposure 40 of 1 to 5000, within the rate of pictures, gain 40 of 0 to 100"},
+		{"out of range", everything(), time.Hour, 1 << 30,
+			map[uint32]int32{ctrlExposureAuto: 1, ctrlExposure: 5000, ctrlExposurePriority: 0, ctrlAutoGain: 0, ctrlGain: 100},
+			"exposure 5000 of 1 to 5000, within the rate of pictures, gain 100 of 0 to 100"},
+		{"nothing to set", nil, time.Millisecond, 1, map[uint32]int32{}, "exposure cannot be set, gain cannot be set"},
+		{"no automatic gain", without(ctrlAutoGain), 0, 7, map[uint32]int32{ctrlExposureAuto: 3, ctrlExposurePriority: 0, ctrlGain: 7},
+			"exposure automatic, within the rate of pictures, gain 7 of 0 to 100"},
+		{"no priority", without(ctrlExposurePriority), 0, 0, map[uint32]int32{ctrlExposureAuto: 3}, "exposure automatic"},
+		{"read-only gain", with(ctrlGain, func(c *fakeControl) { c.flags = 4 }), 0, 7,
+			map[uint32]int32{ctrlExposureAuto: 3, ctrlExposurePriority: 0, ctrlAutoGain: 0},
+			"exposure automatic, within the rate of pictures, gain cannot be set"},
+		{"a driver that refuses", with(ctrlExposureAuto, func(c *fakeControl) { c.err = unix.EBUSY }), 0, 0, map[uint32]int32{},
+			"exposure left alone: device or resource busy"},
+	} {
+		d := newFake(t)
+		d.has = tt.has
+		c := controls{dev: d}
+		if err := errors.Join(c.exposure(tt.exposure), c.gain(tt.gain)); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		sets := map[uint32]int32{}
+		for id, c := range tt.has {
+			if len(c.sets) > 0 {
+				sets[id] = c.sets[len(c.sets)-1]
+			}
+		}
+		if !maps.Equal(sets, tt.sets) {
+			t.Errorf("%s: set %v, want %v", tt.name, sets, tt.sets)
+		}
+		if got := c.String(); got != tt.said {
+			t.Errorf("%s: said %q, want %q", tt.name, got, tt.said)
+		}
+	}
+	gone := with(ctrlExposureAuto, func(c *fakeControl) { c.err = unix.ENODEV })
+	d := newFake(t)
+	d.has = gone
+	if err := (&V4L2{Path: "/dev/video9", open: func(string) (driver, error) { return d, nil }}).Run(t.Context(), func() {}, nil); !errors.Is(err, unix.ENODEV) || !d.closed {
+		t.Errorf("unplugged while it is set up: %v, closed %v", err, d.closed)
 	}
 }
 
@@ -263,7 +451,6 @@ func TestV4L2Refuses(t *testing.T) {
 		{"huge", func(d *fakeDriver) { d.gives = pixFormat{1 << 31, 1, pixGREY, 0} }, "driver gives"},
 		{"empty buffers", func(d *fakeDriver) { d.length = 0 }, "buffer 0 of 0 bytes"},
 		{"a buffer that is not there", func(d *fakeDriver) { d.steps = []step{{index: 9, pix: []byte{1}}} }, "buffer 9 of 2"},
-		{"silence", func(d *fakeDriver) { d.steps = []step{{stall: true}} }, "no picture for 5 s"},
 	} {
 		d := newFake(t)
 		tt.change(d)
@@ -297,12 +484,12 @@ func TestV4L2ComesBack(t *testing.T) {
 			}
 			return d, nil
 		}}
-		r := &Reader{Source: v, Decoder: new(qr.Reader), SameWithin: -1}
+		r := &Reader{Source: v, Eye: new(QR), SameWithin: -1}
 		ctx, cancel := context.WithCancel(t.Context())
 		scans := make(chan gate.Scan, 10)
 		done := make(chan error)
 		go func() { done <- r.Run(ctx, func(s gate.Scan) { scans <- s }) }()
-		time.Sleep(10 * time.Second)
+		time.Sleep(4 * time.Second) // a silent camera is opened again after 5 s
 		synctest.Wait()
 		if len(scans) != 2 || opened != 3 {
 			t.Errorf("%d scans from %d attempts, want 2 from 3; %s", len(scans), opened, r.State())
@@ -334,14 +521,11 @@ func TestVideoWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := &video{fd: p[0], wakeFd: wake}
-	if there, err := v.wait(t.Context(), time.Millisecond); there || err != nil {
-		t.Errorf("nothing there: %v, %v", there, err)
-	}
 	if _, err := unix.Write(p[1], []byte{1}); err != nil {
 		t.Fatal(err)
 	}
-	if there, err := v.wait(t.Context(), patience); !there || err != nil {
-		t.Errorf("a byte there: %v, %v", there, err)
+	if err := v.wait(t.Context()); err != nil {
+		t.Errorf("a byte there: %v", err)
 	}
 	var one [1]byte
 	if _, err := unix.Read(p[0], one[:]); err != nil {
@@ -349,8 +533,8 @@ func TestVideoWait(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	go cancel()
-	if there, err := v.wait(ctx, patience); there || !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v, %v", there, err)
+	if err := v.wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 	if err := unix.Close(p[1]); err != nil {
 		t.Fatal(err)
@@ -359,8 +543,8 @@ func TestVideoWait(t *testing.T) {
 	if _, err := unix.Read(wake, make([]byte, 8)); err != nil {
 		t.Fatal(err)
 	}
-	if there, err := w.wait(t.Context(), patience); there || !errors.Is(err, unix.ENODEV) {
-		t.Errorf("unplugged: %v, %v", there, err)
+	if err := w.wait(t.Context()); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("unplugged: %v", err)
 	}
 	if err := w.close(); err != nil {
 		t.Error(err)

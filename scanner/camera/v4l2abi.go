@@ -3,6 +3,7 @@ package camera
 import (
 	"encoding/binary"
 	"strconv"
+	"time"
 )
 
 // abi describes the structures of linux/videodev2.h on one kind of machine.
@@ -35,7 +36,10 @@ const (
 	bufTypeCapture = 1
 	memoryMmap     = 1
 	fieldNone      = 1
-	bufFlagError   = 0x40
+
+	bufFlagError     = 0x00000040
+	bufTimestamp     = 0x0000e000 // mask of whose clock the time is of
+	bufTimeMonotonic = 0x00002000
 
 	pixGREY  = 0x59455247
 	pixNV12  = 0x3231564e
@@ -64,6 +68,8 @@ const (
 	sizeFmtDesc    = 64
 	sizeReqBufs    = 20
 	sizeInt        = 4
+	sizeControl    = 8
+	sizeQueryCtrl  = 68
 )
 
 func (abi) queryCap() uint   { return ioc(true, false, 0, sizeCapability) }
@@ -74,6 +80,8 @@ func (abi) reqBufs() uint    { return ioc(true, true, 8, sizeReqBufs) }
 func (a abi) queryBuf() uint { return ioc(true, true, 9, a.sizeBuffer()) }
 func (a abi) qBuf() uint     { return ioc(true, true, 15, a.sizeBuffer()) }
 func (a abi) dqBuf() uint    { return ioc(true, true, 17, a.sizeBuffer()) }
+func (abi) setCtrl() uint    { return ioc(true, true, 28, sizeControl) }
+func (abi) queryCtrl() uint  { return ioc(true, true, 36, sizeQueryCtrl) }
 func (abi) streamOn() uint   { return ioc(false, true, 18, sizeInt) }
 func (abi) streamOff() uint  { return ioc(false, true, 19, sizeInt) }
 
@@ -105,6 +113,15 @@ func (a abi) offMemory() int {
 
 func (a abi) offM() int      { return a.offMemory() + 4 }
 func (a abi) offLength() int { return a.offM() + a.long }
+
+// taken is the time of a v4l2_buffer, since the start of the clock that its
+// flags name: seconds and microseconds.
+func (a abi) taken(b []byte) time.Duration {
+	if a.time64 {
+		return time.Duration(binary.NativeEndian.Uint64(b[24:]))*time.Second + time.Duration(binary.NativeEndian.Uint64(b[32:]))*time.Microsecond
+	}
+	return time.Duration(u32(b, 20))*time.Second + time.Duration(u32(b, 24))*time.Microsecond
+}
 
 // u32 reads and put32 writes an integer of a structure.
 func u32(b []byte, at int) uint32      { return binary.NativeEndian.Uint32(b[at:]) }
