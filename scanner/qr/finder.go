@@ -33,6 +33,8 @@ type finderSearch struct {
 	// step is the distance between rows that are looked at.
 	step  int
 	found []finder
+	// hints counts what was like a finder across and down, and then was not.
+	hints int
 
 	edges []int32 // where the colour changes in a row
 }
@@ -150,6 +152,7 @@ func (s *finderSearch) check(x float64, y int, total float64, light bool) {
 	if !ok {
 		return
 	}
+	s.hints++
 	cy := fy + off
 	off, across, ok := s.profile(xi, int(cy), 1, 0, dark, down)
 	if !ok {
@@ -237,7 +240,7 @@ func (s *finderSearch) changes(x, y, dx, dy int, dark bool, limit int) (at [3]fl
 // middle of six: rows are as far apart as still crosses it in large pictures,
 // and small pictures are looked at more closely.
 func (s *finderSearch) start(f scanner.Frame, levels *thresholdMap) {
-	s.f, s.levels, s.found = f, levels, s.found[:0]
+	s.f, s.levels, s.found, s.hints = f, levels, s.found[:0], 0
 	switch {
 	case f.Height >= 700:
 		s.step = 4

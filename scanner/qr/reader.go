@@ -55,6 +55,8 @@ type Reader struct {
 	budget  budget
 	frame   scanner.Frame // what is being looked at
 	small   []byte
+	half    []byte
+	sharp   sharpener
 	levels  thresholdMap
 	search  finderSearch
 	fit     gridFit
@@ -107,7 +109,11 @@ func (r *Reader) look(f scanner.Frame, nearest bool) (codes []Code, err error) {
 	if f.Width < minSide || f.Height < minSide {
 		return nil, errMiss
 	}
-	r.pass(f, float64(factor), nearest)
+	v := view{factor: float64(factor)}
+	r.pass(f, v, nearest)
+	if len(r.codes) == 0 {
+		r.retry(f, v, nearest)
+	}
 	if len(r.codes) == 0 {
 		return nil, errMiss
 	}
@@ -115,49 +121,55 @@ func (r *Reader) look(f scanner.Frame, nearest bool) (codes []Code, err error) {
 	return r.codes, nil
 }
 
-// pass looks once for codes in f, which is factor times smaller than the
-// picture.
-func (r *Reader) pass(f scanner.Frame, factor float64, nearest bool) {
+// pass looks once for codes in f, which v places in the picture.
+func (r *Reader) pass(f scanner.Frame, v view, nearest bool) {
+	r.frame = f
 	r.levels.build(f)
 	s := &r.search
 	s.start(f, &r.levels)
 	for y := s.step / 2; y < f.Height && r.budget.spend(f.Width/4) && len(s.found) < maxFinders; y += s.step {
 		s.row(y)
 	}
-	if len(s.found) < 3 {
+	if len(s.found) < 2 {
 		return
 	}
 	r.triples = triples(s.found, r.triples)
-	r.frame = f
 	r.fit = gridFit{f: &r.frame, levels: &r.levels}
 	var used [maxFinders]bool
 	tries := 0
 	for _, t := range r.triples {
-		at := [3]int{t.top, t.right, t.bottom}
-		if used[at[0]] || used[at[1]] || used[at[2]] {
+		if used[t.top] || used[t.right] || used[t.bottom] {
 			continue
 		}
-		if nearest && len(r.codes) > 0 && t.length*factor < r.codes[0].Size {
+		if nearest && len(r.codes) > 0 && t.length*v.factor < r.codes[0].Size {
 			continue
 		}
 		if tries == maxTries || !r.budget.spend(tripleWork) {
-			return
+			break
 		}
-		code, ok := r.read(&r.frame, [3]finder{s.found[t.top], s.found[t.right], s.found[t.bottom]})
+		code, ok := r.read([3]finder{s.found[t.top], s.found[t.right], s.found[t.bottom]}, v)
 		if !ok {
 			tries++
 			continue
 		}
-		for i := range code.Corners {
-			code.Corners[i] = code.Corners[i].times(factor)
-		}
-		code.Size *= factor
 		for i, p := range s.found {
-			used[i] = used[i] || surrounds(&code.Corners, p.at.times(factor))
+			used[i] = used[i] || surrounds(&code.Corners, v.of(p.at))
 		}
 		if r.keep(code, nearest); len(r.codes) == maxCodes {
 			return
 		}
+	}
+	if len(r.codes) == 0 {
+		r.fit.missing(s.found, func(three [3]finder) bool {
+			if !r.budget.spend(pairWork) {
+				return true
+			}
+			code, ok := r.read(three, v)
+			if ok {
+				r.keep(code, nearest)
+			}
+			return ok
+		})
 	}
 }
 
@@ -184,21 +196,23 @@ func surrounds(corners *[4]Point, p Point) bool {
 }
 
 // read reads the code with those three corners, if there is one.
-func (r *Reader) read(f *scanner.Frame, found [3]finder) (Code, bool) {
-	g := &r.grid
+func (r *Reader) read(found [3]finder, v view) (Code, bool) {
+	f, g := &r.frame, &r.grid
 	if !r.fit.fit(&found, g) {
 		return Code{}, false
 	}
 	flat := *g
-	if c, ok := r.readGrid(f, g, true); ok {
-		return c, true
-	}
-	if flat.timing > 0.6 && flat.side <= 45 {
+	c, ok := r.readGrid(f, g, true)
+	if !ok && flat.timing > 0.6 && flat.side <= 45 {
 		// What looked like an alignment pattern may have bent the grid.
 		*g = flat
-		return r.readGrid(f, g, false)
+		c, ok = r.readGrid(f, g, false)
 	}
-	return Code{}, false
+	for i, p := range c.Corners {
+		c.Corners[i] = v.of(p)
+	}
+	c.Size *= v.factor
+	return c, ok
 }
 
 // readGrid reads the code that lies on a grid.
