@@ -56,7 +56,7 @@ func triples(found []finder, out []triple) []triple {
 
 // alike reports whether two finders may be of one code.
 func alike(a, b *finder) bool {
-	return a.light == b.light && a.module < 1.9*b.module && b.module < 1.9*a.module
+	return a.light == b.light && a.module < 2.3*b.module && b.module < 2.3*a.module
 }
 
 // arrange puts three finders in their order: the longest side is opposite the

@@ -6,8 +6,12 @@ import (
 	"greengate/scanner"
 )
 
-// maxNodes is how many lines a mesh has at most in each direction.
-const maxNodes = 7
+// maxNodes is how many lines a mesh has at most in each direction: tracking has
+// many, alignment patterns have 7.
+const maxNodes = 32
+
+// maxAlign is how many alignment patterns lie on a line at most.
+const maxAlign = 7
 
 // mesh bends a flat grid to where the alignment patterns were seen (ISO/IEC
 // 18004, 6.3.6): between its nodes the shift changes evenly, and beyond them it
@@ -68,7 +72,7 @@ func (m *mesh) lines(at []int) {
 type alignment struct {
 	f     *scanner.Frame
 	g     *grid
-	known [maxNodes * maxNodes]bool
+	known [maxAlign * maxAlign]bool
 }
 
 // bend looks for the alignment patterns of g, near the finder patterns first,
@@ -82,7 +86,7 @@ func bend(f *scanner.Frame, g *grid, centres []int) {
 	m := &g.mesh
 	m.lines(centres)
 	finders := [3]int{0, n - 1, (n - 1) * n}
-	var matches [maxNodes*maxNodes + 12]match
+	var matches [maxAlign*maxAlign + 12]match
 	used := 0
 	for i, c := range g.centres() {
 		s.known[finders[i]] = true

@@ -62,6 +62,7 @@ type Reader struct {
 	fit     gridFit
 	triples []triple
 	grid    grid
+	tracker tracker
 	raw     modules
 	equal   modules
 	soft    softModules
@@ -224,20 +225,20 @@ func (r *Reader) readGrid(f *scanner.Frame, g *grid, bent bool) (Code, bool) {
 	if bent {
 		bend(f, g, l.centres)
 	}
-	if !r.budget.spend(g.side * g.side * sampleWork) {
-		return Code{}, false
-	}
-	sampleModules(f, g, &r.raw)
-	r.soft.judge(&r.raw)
-	payload, mirrored, err := r.symbols.decode(&r.soft)
-	if err != nil {
-		if !equalise(&r.raw, &r.equal, l.known) {
-			return Code{}, false
+	payload, mirrored, ok := r.sample(f, g, l)
+	if !ok && bent && g.timing > 0.4 && r.symbols.fit > goodFormat {
+		nodes := (g.side/trackCell + 1) * (g.side/trackCell + 1)
+		for range 2 {
+			if !r.budget.spend(nodes * trackWork) {
+				return Code{}, false
+			}
+			r.tracker.track(f, g)
+			if payload, mirrored, ok = r.sample(f, g, l); ok {
+				break
+			}
 		}
-		r.soft.judge(&r.equal)
-		payload, mirrored, err = r.symbols.decode(&r.soft)
 	}
-	if err != nil {
+	if !ok {
 		return Code{}, false
 	}
 	c := Code{Payload: payload, Corners: g.outline(), Version: g.version(), Inverted: g.light, Mirrored: mirrored}
@@ -248,6 +249,24 @@ func (r *Reader) readGrid(f *scanner.Frame, g *grid, bent bool) (Code, bool) {
 		c.Corners[1], c.Corners[3] = c.Corners[3], c.Corners[1]
 	}
 	return c, true
+}
+
+// sample reads the code off a grid, as it is seen first and then equalised.
+func (r *Reader) sample(f *scanner.Frame, g *grid, l *layout) (payload []byte, mirrored, ok bool) {
+	if !r.budget.spend(g.side * g.side * sampleWork) {
+		return nil, false, false
+	}
+	sampleModules(f, g, &r.raw)
+	r.soft.judge(&r.raw)
+	if payload, mirrored, err := r.symbols.decode(&r.soft); err == nil {
+		return payload, mirrored, true
+	}
+	if !equalise(&r.raw, &r.equal, l.known) {
+		return nil, false, false
+	}
+	r.soft.judge(&r.equal)
+	payload, mirrored, err := r.symbols.decode(&r.soft)
+	return payload, mirrored, err == nil
 }
 
 // shrink makes a frame of more than maxPixels smaller by the least whole

@@ -19,7 +19,9 @@ const (
 	leastProof = 20
 	// leastFormat is how well, of 100, the format information must fit one of its
 	// 32 values.
-	leastFormat = 45
+	leastFormat = 40
+	// goodFormat is the format information of a code, and hardly of anything else.
+	goodFormat = 60
 	// maxBlocks and maxBlock are the most blocks in a code and codewords in a
 	// block (ISO/IEC 18004, table 9).
 	maxBlocks = 81
@@ -35,6 +37,8 @@ type symbolReader struct {
 	blocks  []byte
 	trust   []uint16
 	order   []int
+	// fit is how well the format information of the last code did, of 100.
+	fit int
 }
 
 // format is what the format information says.
@@ -90,6 +94,7 @@ func (r *symbolReader) decode(s *softModules) (payload []byte, mirrored bool, er
 		return nil, false, err
 	}
 	f := formatOf(s)
+	r.fit = f.fit
 	if f.fit < leastFormat {
 		return nil, false, errDamaged
 	}
