@@ -196,6 +196,13 @@ func (s *gridFit) fit(found *[3]finder, g *grid) bool {
 	return g.timing >= leastTiming
 }
 
+// likely reports whether the three finder patterns, as they were measured, may
+// be of one code that is seen from not too far aside.
+func (g *grid) likely() bool {
+	along, down := count(&g.corners)
+	return along < 1.5*down && down < 1.5*along && min(along, down) > 17 && max(along, down) < 100
+}
+
 // try gives g that side if the timing patterns fit it better.
 func (s *gridFit) try(g *grid, side int) {
 	if side < minSide || side > maxSide {

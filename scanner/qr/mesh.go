@@ -175,9 +175,6 @@ func (s *alignment) seek(i, j int) (Point, bool) {
 	p := g.h.at(u, v)
 	du, dv := g.h.at(u+1, v).minus(p), g.h.at(u, v+1).minus(p)
 	p = p.plus(s.guess(i, j))
-	contrast := s.contrast(p, du, dv)
-	// What is far from where it should be has to look better.
-	penalty := max(0.05*contrast, 1)
 	radius := 1.5
 	switch {
 	case n == 2:
@@ -185,6 +182,14 @@ func (s *alignment) seek(i, j int) (Point, bool) {
 	case i == n-1 && j == n-1:
 		radius = 2
 	}
+	return s.around(p, du, dv, radius)
+}
+
+// around looks for an alignment pattern at most radius modules from p.
+func (s *alignment) around(p, du, dv Point, radius float64) (Point, bool) {
+	contrast := s.contrast(p, du, dv)
+	// What is far from where it should be has to look better.
+	penalty := max(0.05*contrast, 1)
 	best, bx, by := math.Inf(-1), 0.0, 0.0
 	look := func(x, y float64) {
 		if score := s.score(p.along(du, x).along(dv, y), du, dv) - penalty*math.Hypot(x, y); score > best {

@@ -63,6 +63,7 @@ type Reader struct {
 	triples []triple
 	grid    grid
 	tracker tracker
+	curves  int // grids that were bulged in this look
 	raw     modules
 	equal   modules
 	soft    softModules
@@ -124,7 +125,7 @@ func (r *Reader) look(f scanner.Frame, nearest bool) (codes []Code, err error) {
 
 // pass looks once for codes in f, which v places in the picture.
 func (r *Reader) pass(f scanner.Frame, v view, nearest bool) {
-	r.frame = f
+	r.frame, r.curves = f, 0
 	r.levels.build(f)
 	s := &r.search
 	s.start(f, &r.levels)
@@ -198,49 +199,74 @@ func surrounds(corners *[4]Point, p Point) bool {
 
 // read reads the code with those three corners, if there is one.
 func (r *Reader) read(found [3]finder, v view) (Code, bool) {
-	f, g := &r.frame, &r.grid
-	if !r.fit.fit(&found, g) {
-		return Code{}, false
-	}
+	g := &r.grid
+	fits := r.fit.fit(&found, g)
 	flat := *g
-	c, ok := r.readGrid(f, g, true)
-	if !ok && flat.timing > 0.6 && flat.side <= 45 {
-		// What looked like an alignment pattern may have bent the grid.
+	code, ok := Code{}, false
+	sure := 0
+	if fits {
+		code, ok = r.readGrid(g, true, false)
+		sure = r.symbols.fit
+		if !ok && flat.timing > 0.6 && flat.side <= 45 {
+			// What looked like an alignment pattern may have bent the grid.
+			*g = flat
+			code, ok = r.readGrid(g, false, false)
+		}
+	}
+	if !ok && flat.likely() && r.curves < maxCurves && r.budget.spend(curveWork) {
+		r.curves++
+		if *g = flat; r.fit.curve(g) {
+			code, ok = r.readGrid(g, false, true)
+		}
+	}
+	if !ok && fits && sure > goodFormat && flat.timing > 0.4 {
 		*g = flat
-		c, ok = r.readGrid(f, g, false)
+		code, ok = r.readGrid(g, true, true)
 	}
-	for i, p := range c.Corners {
-		c.Corners[i] = v.of(p)
+	for i, p := range code.Corners {
+		code.Corners[i] = v.of(p)
 	}
-	c.Size *= v.factor
-	return c, ok
+	code.Size *= v.factor
+	return code, ok
 }
 
-// readGrid reads the code that lies on a grid.
-func (r *Reader) readGrid(f *scanner.Frame, g *grid, bent bool) (Code, bool) {
+// readGrid reads the code that lies on a grid: bent to its alignment patterns,
+// and followed to its modules.
+func (r *Reader) readGrid(g *grid, bent, followed bool) (Code, bool) {
 	l, err := r.symbols.layouts.of(g.version())
-	if err != nil || !g.whole(f) {
+	if err != nil || !g.whole(&r.frame) {
 		return Code{}, false
 	}
 	if bent {
-		bend(f, g, l.centres)
+		bend(&r.frame, g, l.centres)
 	}
-	payload, mirrored, ok := r.sample(f, g, l)
-	if !ok && bent && g.timing > 0.4 && r.symbols.fit > goodFormat {
-		nodes := (g.side/trackCell + 1) * (g.side/trackCell + 1)
-		for range 2 {
-			if !r.budget.spend(nodes * trackWork) {
-				return Code{}, false
-			}
-			r.tracker.track(f, g)
-			if payload, mirrored, ok = r.sample(f, g, l); ok {
-				break
-			}
-		}
+	payload, mirrored, ok := r.sample(&r.frame, g, l)
+	if !ok && followed {
+		payload, mirrored, ok = r.follow(&r.frame, g, l)
 	}
 	if !ok {
 		return Code{}, false
 	}
+	return codeOn(g, payload, mirrored), true
+}
+
+// follow bends a grid to the modules, step by step, and reads what is there.
+func (r *Reader) follow(f *scanner.Frame, g *grid, l *layout) (payload []byte, mirrored, ok bool) {
+	nodes := (g.side/trackCell + 1) * (g.side/trackCell + 1)
+	for range 3 {
+		if !r.budget.spend(nodes * trackWork) {
+			return nil, false, false
+		}
+		r.tracker.track(f, g)
+		if payload, mirrored, ok = r.sample(f, g, l); ok {
+			return payload, mirrored, true
+		}
+	}
+	return nil, false, false
+}
+
+// codeOn is a code that was read off a grid.
+func codeOn(g *grid, payload []byte, mirrored bool) Code {
 	c := Code{Payload: payload, Corners: g.outline(), Version: g.version(), Inverted: g.light, Mirrored: mirrored}
 	for i, p := range c.Corners {
 		c.Size += p.distance(c.Corners[(i+1)%4]) / 4
@@ -248,7 +274,7 @@ func (r *Reader) readGrid(f *scanner.Frame, g *grid, bent bool) (Code, bool) {
 	if mirrored {
 		c.Corners[1], c.Corners[3] = c.Corners[3], c.Corners[1]
 	}
-	return c, true
+	return c
 }
 
 // sample reads the code off a grid, as it is seen first and then equalised.

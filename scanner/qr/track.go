@@ -28,13 +28,9 @@ type tracker struct {
 
 // track bends g, which is nearly right, to what is seen.
 func (t *tracker) track(f *scanner.Frame, g *grid) {
-	n := min(max((g.side-7+trackCell/2)/trackCell, 2), maxNodes-1) + 1
-	var m mesh
-	m.n = n
-	step := (float64(g.side) - 7) / float64(n-1)
-	for i := range n {
-		m.at[i], m.per[i] = 3.5+float64(i)*step, 1/step
-	}
+	m := mesh{}
+	m.even(g.side)
+	n := m.n
 	for i := range n * n {
 		m.by[i] = g.mesh.shift(m.at[i%n], m.at[i/n])
 	}
@@ -75,6 +71,16 @@ func (t *tracker) track(f *scanner.Frame, g *grid) {
 			du, dv := g.h.at(u+1, v).minus(p), g.h.at(u, v+1).minus(p)
 			g.mesh.by[k] = m.by[k].along(du, by.X).along(dv, by.Y)
 		}
+	}
+}
+
+// even lays lines at even distances, from the middle of one finder pattern to
+// that of the next.
+func (m *mesh) even(side int) {
+	m.n = min(max((side-7+trackCell/2)/trackCell, 2), maxNodes-1) + 1
+	step := (float64(side) - 7) / float64(m.n-1)
+	for i := range m.n {
+		m.at[i], m.per[i] = 3.5+float64(i)*step, 1/step
 	}
 }
 
