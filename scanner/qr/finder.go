@@ -181,59 +181,91 @@ func (s *finderSearch) check(x float64, y int, total float64, light bool) {
 
 // profile looks for 1:1:3:1:1 through the pixel x, y in the direction dx, dy. It
 // returns how far the middle is from it and how long the whole is, in steps.
+// Each run is followed only as far as it can be one: most of what is looked at
+// is none.
 func (s *finderSearch) profile(x, y, dx, dy int, dark bool, about float64) (offset, total float64, ok bool) {
-	if x < 0 || y < 0 || x >= s.f.Width || y >= s.f.Height || s.dark(x, y) != dark {
+	if uint(x) >= uint(s.f.Width) || uint(y) >= uint(s.f.Height) || s.dark(x, y) != dark {
 		return 0, 0, false
 	}
-	limit := int(about*1.3) + 3
-	a, ok := s.changes(x, y, -dx, -dy, dark, limit)
+	// Of the middle, three modules; a finder seen aside may be two and a half
+	// times longer one way than the other.
+	limit := int(about*3.2/7*2.5) + 2
+	ahead := walk{x: x, y: y, dx: dx, dy: dy, dark: dark}
+	behind := walk{x: x, y: y, dx: -dx, dy: -dy, dark: dark}
+	a0, ok := s.next(&behind, limit)
 	if !ok {
 		return 0, 0, false
 	}
-	b, ok := s.changes(x, y, dx, dy, dark, limit)
+	b0, ok := s.next(&ahead, limit-behind.steps)
 	if !ok {
 		return 0, 0, false
 	}
-	total = a[2] + b[2]
-	module := total / 7
+	module := (a0 + b0) / 3
+	if module < 0.6 || module*20 < about || module*2 > about {
+		return 0, 0, false
+	}
+	limit = int(2.2*module) + 2
+	b1, ok := s.next(&ahead, limit)
+	if !ok || b1-b0 < 0.3*module-0.4 {
+		return 0, 0, false
+	}
+	a1, ok := s.next(&behind, limit)
+	if !ok || a1-a0 < 0.3*module-0.4 {
+		return 0, 0, false
+	}
+	b2, okAhead := s.next(&ahead, limit)
+	a2, okBehind := s.next(&behind, limit)
+	// The end of the picture is as good as the end of the pattern.
+	if !okAhead && !ahead.out || !okBehind && !behind.out {
+		return 0, 0, false
+	}
+	total = a2 + b2
+	module = total / 7
 	slack := module/2 + 0.35
 	if module < 1 || total*5 < about*2 || total*2 > about*5 ||
-		math.Abs(a[2]-a[1]-module) > slack || math.Abs(a[1]-a[0]-module) > slack ||
-		math.Abs(b[1]-b[0]-module) > slack || math.Abs(b[2]-b[1]-module) > slack ||
-		math.Abs(a[0]+b[0]-3*module) > 2*slack {
+		math.Abs(a2-a1-module) > slack || math.Abs(a1-a0-module) > slack ||
+		math.Abs(b1-b0-module) > slack || math.Abs(b2-b1-module) > slack ||
+		math.Abs(a0+b0-3*module) > 2*slack {
 		return 0, 0, false
 	}
-	return (b[0] - a[0]) / 2, total, true
+	return (b0 - a0) / 2, total, true
 }
 
-// changes walks from a pixel and returns the distances, in steps and parts of
-// them, of the first three changes of colour. The end of the picture is as good
-// as the third.
-func (s *finderSearch) changes(x, y, dx, dy int, dark bool, limit int) (at [3]float64, ok bool) {
-	n := 0
-	i, by := y*s.f.Stride+x, dy*s.f.Stride+dx
-	before := int(s.f.Pix[i]) - s.levels.levelAt(x, y)
+// walk goes from change to change of colour.
+type walk struct {
+	x, y, dx, dy int
+	steps        int
+	dark         bool
+	out          bool // of the picture
+}
+
+// next returns how far the next change is from the start, in steps and parts of
+// one, if it comes within so many more.
+func (s *finderSearch) next(w *walk, limit int) (float64, bool) {
+	x, y, dark := w.x, w.y, w.dark
+	i, by := y*s.f.Stride+x, w.dy*s.f.Stride+w.dx
+	pix, levels, wide := s.f.Pix, s.levels.at, s.levels.w
+	before := int(pix[i]) - int(levels[(y>>blockShift)*wide+x>>blockShift])
 	for d := 1; d <= limit; d++ {
-		x, y, i = x+dx, y+dy, i+by
+		x, y, i = x+w.dx, y+w.dy, i+by
 		if uint(x) >= uint(s.f.Width) || uint(y) >= uint(s.f.Height) {
-			at[2] = float64(d) - 0.5
-			return at, n == 2
+			w.out = true
+			return float64(w.steps+d) - 0.5, false
 		}
-		v := int(s.f.Pix[i]) - s.levels.levelAt(x, y)
+		v := int(pix[i]) - int(levels[(y>>blockShift)*wide+x>>blockShift])
 		if (v <= 0) != dark {
 			part := 0.5
 			if v != before {
 				part = min(max((float64(before)-0.5)/float64(before-v), 0), 1)
 			}
-			at[n] = float64(d-1) + part
-			if n++; n == 3 {
-				return at, true
-			}
-			dark = !dark
+			at := float64(w.steps+d-1) + part
+			w.x, w.y, w.dark = x, y, !dark
+			w.steps += d
+			return at, true
 		}
 		before = v
 	}
-	return at, false
+	return 0, false
 }
 
 // start prepares the search for a picture. Code modules of two pixels make a

@@ -66,6 +66,20 @@ func likeness(f *scanner.Frame, p, du, dv Point, light bool) float64 {
 	return r
 }
 
+// sure reports whether what run lengths took for a finder pattern correlates
+// with one, however it is turned.
+func sure(f *scanner.Frame, p *finder) bool {
+	for _, angle := range [3]float64{0, math.Pi / 6, math.Pi / 3} {
+		sin, cos := math.Sincos(angle)
+		// Across and down a turned pattern is longer than along its sides.
+		m := p.module * max(cos, sin)
+		if likeness(f, p.at, Point{cos * m, sin * m}, Point{-sin * m, cos * m}, p.light) >= leastLikeness {
+			return true
+		}
+	}
+	return false
+}
+
 // missing looks for the third finder pattern of a code of which the search saw
 // two: where a code can have it, by correlation, which a scratch or a
 // reflection disturbs less than run lengths. It calls try with each three that
@@ -115,6 +129,9 @@ func (s *gridFit) third(a, b finder, try func([3]finder) bool) bool {
 	k := 0
 	if fit[1] > fit[0] {
 		k = 1
+	}
+	if fit[k] < 2*leastLikeness {
+		return false
 	}
 	d := side[k]
 	across := Point{-d.Y, d.X}

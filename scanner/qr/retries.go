@@ -12,17 +12,28 @@ func (g region) cut(f scanner.Frame) scanner.Frame {
 	return f
 }
 
+// maxEvidence is how many finders, those that most rows crossed, are looked at
+// for whether they are.
+const maxEvidence = 12
+
 // evidence is where in a picture there may be a code that was not read: around
-// the finders that were seen. Nothing else is reason to look twice, or an empty
-// picture would cost as much as a full one.
-func evidence(f scanner.Frame, found []finder) (g region, ok bool) {
+// at least two finder patterns of a kind. Nothing else is reason to look twice,
+// or an empty picture would cost as much as a full one.
+func evidence(f *scanner.Frame, found []finder) (g region, ok bool) {
 	g = region{f.Width, f.Height, 0, 0}
-	for i := range found {
-		a := &found[i]
+	n := 0
+	var kept [maxEvidence]*finder
+	for i := range found[:min(len(found), maxEvidence)] {
+		if sure(f, &found[i]) {
+			kept[n] = &found[i]
+			n++
+		}
+	}
+	for i, a := range kept[:n] {
 		// As far as the furthest of its like that one code can have.
 		reach := 0.0
-		for j := range found {
-			if b := &found[j]; i != j && alike(a, b) {
+		for j, b := range kept[:n] {
+			if i != j && alike(a, b) {
 				if d := a.at.distance(b.at); d < 250*a.module {
 					reach = max(reach, d)
 				}
@@ -43,7 +54,7 @@ func evidence(f scanner.Frame, found []finder) (g region, ok bool) {
 
 // retry looks again, in other ways, at where there seems to be a code.
 func (r *Reader) retry(f scanner.Frame, v view, nearest bool) {
-	g, ok := evidence(f, r.search.found)
+	g, ok := evidence(&r.frame, r.search.found)
 	if !ok {
 		return
 	}

@@ -43,9 +43,10 @@ type thresholdMap struct {
 	// the first, large modules the second.
 	local bool
 
-	min, max       []uint8 // of the block
-	rowMin, rowMax []uint8 // of five blocks of a row
-	raw, mid       []int16
+	min, max    []uint8 // of each block, and a word more
+	lows, highs []uint8 // of a row and its neighbours
+	sums        []uint32
+	raw, mid    []int16
 }
 
 // levelAt is the threshold of the pixel at x, y.
@@ -58,12 +59,14 @@ func (m *thresholdMap) fit(f scanner.Frame) {
 	m.w, m.h = (f.Width+blockSide-1)/blockSide, (f.Height+blockSide-1)/blockSide
 	n := m.w * m.h
 	if cap(m.at) < n {
-		m.at, m.min, m.max = make([]uint8, n), make([]uint8, n), make([]uint8, n)
-		m.rowMin, m.rowMax = make([]uint8, n), make([]uint8, n)
+		m.at, m.min, m.max = make([]uint8, n), make([]uint8, n+8), make([]uint8, n+8)
 		m.raw, m.mid = make([]int16, n), make([]int16, n)
 	}
-	m.at, m.min, m.max = m.at[:n], m.min[:n], m.max[:n]
-	m.rowMin, m.rowMax, m.raw, m.mid = m.rowMin[:n], m.rowMax[:n], m.raw[:n], m.mid[:n]
+	if cap(m.lows) < m.w+3*margin {
+		m.lows, m.highs = make([]uint8, m.w+3*margin), make([]uint8, m.w+3*margin)
+		m.sums = make([]uint32, m.w+2)
+	}
+	m.at, m.min, m.max, m.raw, m.mid = m.at[:n], m.min[:n+8], m.max[:n+8], m.raw[:n], m.mid[:n]
 }
 
 // build makes the map of f.
@@ -144,79 +147,134 @@ func (m *thresholdMap) sparse(f scanner.Frame, y0 int) (rows [4][]byte) {
 // noise is a contrast that a block of this picture has by itself.
 func (m *thresholdMap) noise() int {
 	var seen [256]int
-	for i, hi := range m.max {
-		seen[hi-m.min[i]]++
+	for i, lo := range m.min[:len(m.at)] {
+		seen[max(m.max[i], lo)-lo]++
 	}
 	quarter, n := 0, 0
-	for n < len(m.max)/4 && quarter < 255 {
+	for n < len(m.at)/4 && quarter < 255 {
 		n += seen[quarter]
 		quarter++
 	}
 	return quarter/2 + 10
 }
 
+// margin is how many columns stand on either side of the blocks in the arrays
+// of trust, so that a word that reaches over the edge reads something.
+const margin = 8
+
 // trust sets raw: a threshold where a block has its own, what its neighbourhood
 // would say as -2-threshold, or flat.
 func (m *thresholdMap) trust() {
 	w, h := m.w, m.h
-	for by := range h {
-		row := by * w
-		for bx := range w {
-			lo, hi := uint8(255), uint8(0)
-			for i := row + max(bx-2, 0); i <= row+min(bx+2, w-1); i++ {
-				lo, hi = min(lo, m.min[i]), max(hi, m.max[i])
-			}
-			m.rowMin[row+bx], m.rowMax[row+bx] = lo, hi
-		}
-	}
 	noise := 256
 	if m.local {
 		noise = m.noise()
 	}
+	wide := w + 3*margin
+	lows, highs := m.lows[:wide], m.highs[:wide]
+	for i := range lows {
+		lows[i], highs[i] = 0x7f, 0
+	}
 	for by := range h {
-		first, last := max(by-2, 0)*w, min(by+2, h-1)*w
-		for bx := range w {
-			lo, hi := uint8(255), uint8(0)
-			for i := first + bx; i <= last+bx; i += w {
-				lo, hi = min(lo, m.rowMin[i]), max(hi, m.rowMax[i])
+		// Five rows into one, then five columns of it, eight blocks a word, in
+		// seven bits.
+		first, last := max(by-2, 0), min(by+2, h-1)
+		for bx := 0; bx < w; bx += 8 {
+			lo, hi := uint64(low), uint64(0)
+			for y := first; y <= last; y++ {
+				lo = low ^ maxLanes(low^lo, low^binary.LittleEndian.Uint64(m.min[y*w+bx:])>>1&low)
+				hi = maxLanes(hi, binary.LittleEndian.Uint64(m.max[y*w+bx:])>>1&low)
 			}
-			i := by*w + bx
-			own, around := int(m.max[i])-int(m.min[i]), int(hi)-int(lo)
-			switch {
-			case around < minContrast:
-				m.raw[i] = flat
-			case own >= minContrast && (5*own >= 2*around || own >= noise):
-				m.raw[i] = (int16(m.min[i]) + int16(m.max[i])) / 2
-			default:
-				m.raw[i] = -2 - (int16(lo)+int16(hi))/2
+			binary.LittleEndian.PutUint64(lows[margin+bx:], lo)
+			binary.LittleEndian.PutUint64(highs[margin+bx:], hi)
+		}
+		for i := margin + w; i < min(margin+w+8, wide); i++ {
+			lows[i], highs[i] = 0x7f, 0
+		}
+		row := by * w
+		for bx := 0; bx < w; bx += 8 {
+			var lo, hi uint64
+			for d := margin - 2; d <= margin+2; d++ {
+				lo = maxLanes(lo, low^binary.LittleEndian.Uint64(lows[bx+d:]))
+				hi = maxLanes(hi, binary.LittleEndian.Uint64(highs[bx+d:]))
+			}
+			lo ^= low
+			n := min(8, w-bx)
+			mins, maxs, raw := m.min[row+bx:][:n], m.max[row+bx:][:n], m.raw[row+bx:][:n]
+			for k := range raw {
+				l, t := int(lo&0x7f)<<1, int(hi&0x7f)<<1|1
+				lo, hi = lo>>8, hi>>8
+				own, around := int(maxs[k])-int(mins[k]), t-l
+				switch {
+				case around < minContrast:
+					raw[k] = flat
+				case own >= minContrast && (5*own >= 2*around || own >= noise):
+					raw[k] = int16((int(mins[k]) + int(maxs[k])) / 2)
+				default:
+					raw[k] = int16(-2 - (l+t)/2)
+				}
 			}
 		}
 	}
 }
 
+// ninth of n is about 2¹⁶ over n.
+var ninth = [10]uint32{0, 65536, 32768, 21846, 16384, 13108, 10923, 9363, 8192, 7282}
+
 // smooth takes the mean of the trusted of nine blocks, or their median where
 // shadows are to stay sharp.
 func (m *thresholdMap) smooth() {
+	if m.local {
+		m.medians()
+		return
+	}
+	w, h := m.w, m.h
+	// Each column's sum over three rows, and how many there are in the upper
+	// half.
+	sums := m.sums[:w+2]
+	for by := range h {
+		clear(sums)
+		for y := max(by-1, 0); y <= min(by+1, h-1); y++ {
+			for x, v := range m.raw[y*w:][:w] {
+				if v >= 0 {
+					sums[x+1] += 1<<16 | uint32(v)
+				}
+			}
+		}
+		raw, mid := m.raw[by*w:][:w], m.mid[by*w:][:w]
+		for x := range mid {
+			sum := sums[x] + sums[x+1] + sums[x+2]
+			switch n := sum >> 16; {
+			case n > 0:
+				mid[x] = int16((sum & 0xffff) * ninth[n] >> 16)
+			case raw[x] != flat:
+				mid[x] = -2 - raw[x]
+			default:
+				mid[x] = flat
+			}
+		}
+	}
+}
+
+// medians is smooth with medians.
+func (m *thresholdMap) medians() {
 	w, h := m.w, m.h
 	var near [9]int16
 	for by := range h {
 		for bx := range w {
-			n, sum := 0, 0
+			n := 0
 			for y := max(by-1, 0); y <= min(by+1, h-1); y++ {
 				for _, v := range m.raw[y*w+max(bx-1, 0) : y*w+min(bx+1, w-1)+1] {
 					if v >= 0 {
 						near[n] = v
-						sum += int(v)
 						n++
 					}
 				}
 			}
 			i := by*w + bx
 			switch {
-			case n > 0 && m.local:
-				m.mid[i] = median(near[:n])
 			case n > 0:
-				m.mid[i] = int16(sum / n)
+				m.mid[i] = median(near[:n])
 			case m.raw[i] != flat:
 				m.mid[i] = -2 - m.raw[i]
 			default:
