@@ -12,6 +12,9 @@ const (
 	// leastLikeness is the correlation from which a place counts as a finder
 	// pattern that the search has missed.
 	leastLikeness = 0.5
+	// likely is the correlation of one that the search has seen: it has its
+	// run lengths already.
+	likely = 0.38
 	// pairWork is a search for the third of a pair.
 	pairWork = 150_000
 )
@@ -73,7 +76,7 @@ func sure(f *scanner.Frame, p *finder) bool {
 		sin, cos := math.Sincos(angle)
 		// Across and down a turned pattern is longer than along its sides.
 		m := p.module * max(cos, sin)
-		if likeness(f, p.at, Point{cos * m, sin * m}, Point{-sin * m, cos * m}, p.light) >= leastLikeness {
+		if likeness(f, p.at, Point{cos * m, sin * m}, Point{-sin * m, cos * m}, p.light) >= likely {
 			return true
 		}
 	}
@@ -130,7 +133,7 @@ func (s *gridFit) third(a, b finder, try func([3]finder) bool) bool {
 	if fit[1] > fit[0] {
 		k = 1
 	}
-	if fit[k] < 2*leastLikeness {
+	if fit[k] < 2*likely {
 		return false
 	}
 	d := side[k]

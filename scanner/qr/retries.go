@@ -14,10 +14,13 @@ func (g region) cut(f scanner.Frame) scanner.Frame {
 
 // maxEvidence is how many finders, those that most rows crossed, are looked at
 // for whether they are.
-const maxEvidence = 12
+const maxEvidence = 48
+
+// loneReach is how many modules around a finder without its like are looked at.
+const loneReach = 80
 
 // evidence is where in a picture there may be a code that was not read: around
-// at least two finder patterns of a kind. Nothing else is reason to look twice,
+// two finder patterns of a kind, or one that more than one row crossed. Nothing else is reason to look twice,
 // or an empty picture would cost as much as a full one.
 func evidence(f *scanner.Frame, found []finder) (g region, ok bool) {
 	g = region{f.Width, f.Height, 0, 0}
@@ -39,11 +42,15 @@ func evidence(f *scanner.Frame, found []finder) (g region, ok bool) {
 				}
 			}
 		}
-		if reach == 0 {
+		switch {
+		case reach > 0:
+			reach = 1.2*reach + 12*a.module
+		case a.seen > 1:
+			reach = loneReach * a.module
+		default:
 			continue
 		}
 		ok = true
-		reach = 1.2*reach + 12*a.module
 		g.left, g.right = min(g.left, int(a.at.X-reach)), max(g.right, int(a.at.X+reach))
 		g.top, g.bottom = min(g.top, int(a.at.Y-reach)), max(g.bottom, int(a.at.Y+reach))
 	}
