@@ -277,21 +277,32 @@ func codeOn(g *grid, payload []byte, mirrored bool) Code {
 	return c
 }
 
-// sample reads the code off a grid, as it is seen first and then equalised.
+// sample reads the code off a grid: from the middles of the modules, from five
+// places of each, which takes out noise, and with those equalised.
 func (r *Reader) sample(f *scanner.Frame, g *grid, l *layout) (payload []byte, mirrored, ok bool) {
 	if !r.budget.spend(g.side * g.side * sampleWork) {
 		return nil, false, false
 	}
-	sampleModules(f, g, &r.raw)
-	r.soft.judge(&r.raw)
-	if payload, mirrored, err := r.symbols.decode(&r.soft); err == nil {
-		return payload, mirrored, true
+	size := g.moduleSize()
+	for _, off := range [2]float64{0, 0.22 * size} {
+		if off > 0 && size < fineModule {
+			break
+		}
+		sampleModules(f, g, off, &r.raw)
+		r.soft.judge(&r.raw)
+		payload, mirrored, err := r.symbols.decode(&r.soft, off > 0)
+		if err == nil {
+			return payload, mirrored, true
+		}
+		if r.symbols.fit < leastFormat {
+			break // no noise does that
+		}
 	}
 	if !equalise(&r.raw, &r.equal, l.known) {
 		return nil, false, false
 	}
 	r.soft.judge(&r.equal)
-	payload, mirrored, err := r.symbols.decode(&r.soft)
+	payload, mirrored, err := r.symbols.decode(&r.soft, true)
 	return payload, mirrored, err == nil
 }
 

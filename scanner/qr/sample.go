@@ -49,16 +49,15 @@ func grey(f *scanner.Frame, x, y int) int {
 // greyAt is grey at a Point.
 func greyAt(f *scanner.Frame, p Point) int { return grey(f, int(p.X*256), int(p.Y*256)) }
 
-// sampleModules takes the value of each module where g says that it is. Large
-// modules are looked at in five places.
-func sampleModules(f *scanner.Frame, g *grid, out *modules) {
+// fineModule is the size in pixels from which a module can be looked at in more
+// than one place.
+const fineModule = 2.5
+
+// sampleModules takes the value of each module where g says that it is, at one
+// place, or at five that lie off pixels apart.
+func sampleModules(f *scanner.Frame, g *grid, off float64, out *modules) {
 	out.fit(g.side)
 	d, pitch := g.side, out.pitch()
-	size := g.moduleSize()
-	off := 0
-	if size >= 2.5 {
-		off = int(0.22 * size * 256)
-	}
 	h := &g.h
 	var columns [maxNodes]Point
 	for y := -1; y <= d; y++ {
@@ -84,7 +83,7 @@ func sampleModules(f *scanner.Frame, g *grid, out *modules) {
 			nx, ny, nw = nx+h[0], ny+h[3], nw+h[6]
 			ix, iy := int(px), int(py)
 			value := grey(f, ix, iy)
-			if off > 0 {
+			if off := int(off * 256); off > 0 {
 				value = (2*value + grey(f, ix-off, iy) + grey(f, ix+off, iy) + grey(f, ix, iy-off) + grey(f, ix, iy+off)) / 6
 			}
 			if g.light {

@@ -38,7 +38,8 @@ type symbolReader struct {
 	trust   []uint16
 	order   []int
 	// fit is how well the format information of the last code did, of 100.
-	fit int
+	fit      int
+	thorough bool
 }
 
 // format is what the format information says.
@@ -87,8 +88,10 @@ func formatOf(s *softModules) (best format) {
 }
 
 // decode reads the code whose soft modules are s, and says whether it is
-// mirrored, in which case s is turned around.
-func (r *symbolReader) decode(s *softModules) (payload []byte, mirrored bool, err error) {
+// mirrored, in which case s is turned around. It may give up at the first block
+// that has more errors than check codewords for them; thorough is taking the
+// doubtful codewords as missing then.
+func (r *symbolReader) decode(s *softModules, thorough bool) (payload []byte, mirrored bool, err error) {
 	l, err := r.layouts.of((s.side - 17) / 4)
 	if err != nil {
 		return nil, false, err
@@ -106,6 +109,7 @@ func (r *symbolReader) decode(s *softModules) (payload []byte, mirrored bool, er
 		return nil, f.mirrored, fmt.Errorf("%w: level %d", errDamaged, f.level)
 	}
 	r.take(s, l, f.mask)
+	r.thorough = thorough
 	if !r.repair(l.version.GetECBlocksForLevel(level)) {
 		return nil, f.mirrored, errDamaged
 	}
@@ -202,6 +206,9 @@ func (r *symbolReader) block(block []byte, trust []uint16, check int) bool {
 	}
 	if r.attempt(block, check, &s, nil) {
 		return true
+	}
+	if !r.thorough {
+		return false
 	}
 	r.order = r.order[:0]
 	for i := range block {
