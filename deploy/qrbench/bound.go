@@ -59,7 +59,7 @@ func (b *bench) judge() error {
 					broken = append(broken, f.name)
 				}
 			}
-			fmt.Fprintf(w, "qr.%s\t%.4g %s\t%s %v\t%s\n", f.name, f.value, f.unit, sign, bound.value, verdict)
+			fmt.Fprintf(w, "qr.%s\t%s %s\t%s %v\t%s\n", f.name, digits(f.value), f.unit, sign, bound.value, verdict)
 		}
 	}
 	if err := w.Flush(); err != nil {

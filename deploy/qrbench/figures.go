@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -297,7 +298,15 @@ func (b *bench) emulated() {
 // figure prints one.
 func (b *bench) figure(name string, value float64, unit string) {
 	b.shown = append(b.shown, figure{name, unit, value})
-	fmt.Fprintf(b.out, "bench: qr.%s %.4g %s\n", name, value, unit)
+	fmt.Fprintf(b.out, "bench: qr.%s %s %s\n", name, digits(value), unit)
+}
+
+// digits are four, or all that a count has.
+func digits(value float64) string {
+	if value == math.Trunc(value) && math.Abs(value) < 1e9 {
+		return strconv.Itoa(int(value))
+	}
+	return strconv.FormatFloat(value, 'g', 4, 64)
 }
 
 // ratio prints ours as a part of a peer's, where the peer was there.

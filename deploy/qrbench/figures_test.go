@@ -22,6 +22,14 @@ func TestPercentile(t *testing.T) {
 	}
 }
 
+func TestDigits(t *testing.T) {
+	for value, want := range map[float64]string{0: "0", 10160: "10160", 0.123456: "0.1235", 12.34567: "12.35"} {
+		if got := digits(value); got != want {
+			t.Errorf("%v: %s, want %s", value, got, want)
+		}
+	}
+}
+
 // answered puts an answer into the run.
 func (b *bench) answered(s *set, p *picture, reader string, cpu, insns float64, alloc int, read string) {
 	a := answer{cpu: cpu, alloc: alloc}
