@@ -42,6 +42,7 @@ usage: gatectl [-socket FILE] COMMAND
 
   status [-json]          how the gate is
   scan-test               show a code to a reader; the lane does not see it
+  camera [-json] [READER] what a camera sees and reads, on a page of this device, for ten minutes
   journal tail [-n N] [-f] [-json]
                           the last records, clear part; -f follows
   lists show              the lists held
@@ -76,6 +77,8 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		return status(ctx, client, args[1:], stdout, stderr)
 	case word(0) == "scan-test":
 		return scanTest(ctx, client, stdout)
+	case word(0) == "camera":
+		return watchCamera(ctx, client, args[1:], stdout, stderr)
 	case word(0) == "journal" && word(1) == "tail":
 		return tail(ctx, client, args[2:], stdout, stderr)
 	case word(0) == "lists" && word(1) == "show":

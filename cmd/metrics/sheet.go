@@ -29,6 +29,12 @@ func (s Sheet) Counter(name, help string, value uint64, labels ...Label) {
 	s.write(prometheus.CounterValue, name, help, float64(value), labels)
 }
 
+// Seconds writes a time that only adds up until the program starts anew; the
+// name ends in _seconds_total.
+func (s Sheet) Seconds(name, help string, sum time.Duration, labels ...Label) {
+	s.write(prometheus.CounterValue, name, help, sum.Seconds(), labels)
+}
+
 // Time writes a moment in Unix seconds, and nothing where it is zero: a gap
 // says "never" where 0 would say 1970. The name ends in _timestamp_seconds.
 func (s Sheet) Time(name, help string, at time.Time, labels ...Label) {

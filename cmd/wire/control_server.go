@@ -57,6 +57,7 @@ func (c *controlServer) serve(ctx context.Context) error {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) { c.answer(w, c.g.Status()) })
 	mux.HandleFunc("GET /journal", c.tail)
 	mux.HandleFunc("POST /scan-test", c.scanTest)
+	mux.HandleFunc("POST /camera", c.camera)
 	mux.HandleFunc("GET /lists", func(w http.ResponseWriter, r *http.Request) { c.answer(w, c.g.heldLists()) })
 	mux.HandleFunc("POST /lists/check", func(w http.ResponseWriter, r *http.Request) { c.answer(w, c.g.checkLists()) })
 	mux.HandleFunc("POST /lists/import", c.importLists)

@@ -6,6 +6,7 @@ import (
 
 	"greengate/cmd/metrics"
 	"greengate/gate"
+	"greengate/scanner/camera"
 	"greengate/store/journal"
 	"greengate/sync/trust"
 	"greengate/sync/upload"
@@ -162,8 +163,25 @@ func (g *Gate) figures(s metrics.Sheet) error {
 	for i := range g.readers {
 		r := &g.readers[i]
 		s.Gauge("greengate_reader_ready", "1 while the reader is ready.", metrics.Bool(r.word() == "ready"), label("reader", r.name))
+		if r.camera != nil {
+			cameraFigures(s, label("reader", r.name), r.camera.Figures())
+		}
 	}
 	return nil
+}
+
+// cameraFigures writes what became of a camera's pictures.
+func cameraFigures(s metrics.Sheet, reader metrics.Label, f camera.Figures) {
+	s.Counter("greengate_camera_frames_total", "Pictures that came from the camera since the start.", f.Frames, reader)
+	for _, o := range camera.Outcomes() {
+		if o.Looked() {
+			s.Counter("greengate_camera_looked_total", "Pictures that were looked at since the start, by what was found.", f.Of(o), reader, metrics.Label{Name: "outcome", Value: o.String()})
+		} else {
+			s.Counter("greengate_camera_skipped_total", "Pictures that were not looked at since the start, by the reason.", f.Of(o), reader, metrics.Label{Name: "reason", Value: o.String()})
+		}
+	}
+	s.Seconds("greengate_camera_look_seconds_total", "Time that looking at pictures took since the start.", f.LookTime, reader)
+	s.Counter("greengate_camera_wedges_total", "Times that the camera was open and silent, and was opened anew, since the start.", f.Wedges, reader)
 }
 
 // downloadFigures writes how the download of lists stands.

@@ -1,10 +1,15 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +22,8 @@ import (
 // A gate's figures over its real pages, while people pass.
 func TestMetrics(t *testing.T) {
 	r := newRig(t)
+	pictures := wall(t)
+	r.config += fmt.Sprintf("[[reader]]\nkind = \"camera\"\nsource = \"folder\"\ndevice = %q\n", pictures)
 	green, red := r.issue("green"), r.issue("red")
 	r.publish()
 	r.start()
@@ -36,23 +43,28 @@ func TestMetrics(t *testing.T) {
 	got := metricstest.Figures(t, r.gate.metrics())
 	for name, want := range map[string]float64{
 		`greengate_gate_info{gate="east-1",version="test",zone=""}`: 1,
-		`greengate_ready`:                                           1,
-		`greengate_clock_quality{quality="unset"}`:                  0,
-		`greengate_clock_quality{quality="hub-confirmed"}`:          1,
-		`greengate_lists_freshness{grade="fresh"}`:                  1,
-		`greengate_lists_freshness{grade="too-old"}`:                0,
-		`greengate_lists_held{grade="fresh"}`:                       1,
-		`greengate_list_freshness{grade="fresh",uri="jkm:3301/0"}`:  1,
-		`greengate_list_extra{uri="jkm:3301/0"}`:                    0,
-		`greengate_lists_held_bytes`:                                1 << 18,
-		`greengate_decisions_total{reason="valid",verdict="admit"}`: 1,
-		`greengate_decisions_total{reason="red",verdict="refuse"}`:  1,
-		`greengate_journal_room{room="enough"}`:                     1,
-		`greengate_journal_backlog_records`:                         0,
-		`greengate_download_failed_runs_total`:                      0,
-		`greengate_download_error{kind="unavailable"}`:              0,
-		`greengate_upload_stop{stop="fork"}`:                        0,
-		`greengate_reader_ready{reader="serial"}`:                   1,
+		`greengate_ready`:                                                    1,
+		`greengate_clock_quality{quality="unset"}`:                           0,
+		`greengate_clock_quality{quality="hub-confirmed"}`:                   1,
+		`greengate_lists_freshness{grade="fresh"}`:                           1,
+		`greengate_lists_freshness{grade="too-old"}`:                         0,
+		`greengate_lists_held{grade="fresh"}`:                                1,
+		`greengate_list_freshness{grade="fresh",uri="jkm:3301/0"}`:           1,
+		`greengate_list_extra{uri="jkm:3301/0"}`:                             0,
+		`greengate_lists_held_bytes`:                                         1 << 18,
+		`greengate_decisions_total{reason="valid",verdict="admit"}`:          1,
+		`greengate_decisions_total{reason="red",verdict="refuse"}`:           1,
+		`greengate_journal_room{room="enough"}`:                              1,
+		`greengate_journal_backlog_records`:                                  0,
+		`greengate_download_failed_runs_total`:                               0,
+		`greengate_download_error{kind="unavailable"}`:                       0,
+		`greengate_upload_stop{stop="fork"}`:                                 0,
+		`greengate_reader_ready{reader="serial"}`:                            1,
+		`greengate_camera_frames_total{reader="camera"}`:                     1,
+		`greengate_camera_looked_total{outcome="no-finder",reader="camera"}`: 1,
+		`greengate_camera_looked_total{outcome="read",reader="camera"}`:      0,
+		`greengate_camera_skipped_total{reader="camera",reason="too-dark"}`:  0,
+		`greengate_camera_wedges_total{reader="camera"}`:                     0,
 	} {
 		if have, ok := got[name]; !ok || have != want {
 			t.Errorf("%s is %v (there: %v), want %v", name, have, ok, want)
@@ -125,6 +137,20 @@ func TestMetrics(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// wall is a folder with a picture without a code.
+func wall(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 64, 64))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "wall.png"), b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // What the clock's quality costs is seen on every face.

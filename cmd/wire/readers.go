@@ -25,6 +25,7 @@ type reader struct {
 		Connected() (bool, time.Time)
 		State() string
 	}
+	camera *camera.Reader // nil of another kind
 }
 
 // word is the reader's state in one word.
@@ -33,6 +34,14 @@ func (r *reader) word() string {
 		return "ready"
 	}
 	return "absent"
+}
+
+// settings says in words what the reader's driver gave, where it tells.
+func (r *reader) settings() string {
+	if s, ok := r.camera.Source.(interface{ Settings() string }); ok {
+		return s.Settings()
+	}
+	return ""
 }
 
 // openReaders makes the readers; their devices are opened when they run, and
@@ -47,17 +56,17 @@ func openReaders(configs []ReaderConfig, log *slog.Logger) ([]reader, error) {
 		switch c.Kind {
 		case "serial":
 			r := &serial.Reader{Port: c.Device, Baud: c.Baud, Name: c.Name, Direction: direction, Log: log}
-			all = append(all, reader{c.Name, r, r})
+			all = append(all, reader{c.Name, r, r, nil})
 		case "keyboard":
 			r := &keyboard.Reader{Device: c.Device, Name: c.Name, Direction: direction, Log: log}
-			all = append(all, reader{c.Name, r, r})
+			all = append(all, reader{c.Name, r, r, nil})
 		case "camera":
 			source, err := cameraSource(c)
 			if err != nil {
 				return nil, fmt.Errorf("reader %s: %w", c.Name, err)
 			}
 			r := &camera.Reader{Source: source, Eye: new(camera.QR), Name: c.Name, Direction: direction, SameWithin: sameWithin, Log: log}
-			all = append(all, reader{c.Name, r, r})
+			all = append(all, reader{c.Name, r, r, r})
 		default:
 			return nil, fmt.Errorf("reader %s: kind %q is not known", c.Name, c.Kind)
 		}

@@ -31,8 +31,8 @@ type Code struct {
 	Place image.Rectangle
 }
 
-// place is where there was something: the first code's, or the finder's.
-func (s Sight) place() image.Rectangle {
+// Place is where there was something: the first code's, or the finder's.
+func (s Sight) Place() image.Rectangle {
 	if len(s.Codes) > 0 {
 		return s.Codes[0].Place
 	}

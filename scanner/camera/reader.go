@@ -170,7 +170,11 @@ func (b *bench) look(s *shot) {
 		// Most pictures of a live camera hold no code, and a broken one among
 		// thirty a second is its ordinary life. One that somebody put in a folder
 		// is worth a line.
-		b.log.Warn("no scan from picture", "reader", b.name(), "outcome", l.Outcome.String(), "err", s.err)
+		log := b.log.With("reader", b.name(), "outcome", l.Outcome.String())
+		if s.err != nil {
+			log = log.With("err", s.err)
+		}
+		log.Warn("no scan from picture")
 	}
 	for _, c := range l.Codes {
 		if !b.repeats.Again(c.Raw, s.at) {

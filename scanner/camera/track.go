@@ -63,10 +63,9 @@ func (t *track) part(f scanner.Frame) (image.Rectangle, bool) {
 	return part, true
 }
 
-// found remembers where something was. What an eye gives a place outside the
-// picture is nowhere.
+// found remembers where something was. A place outside the picture is nowhere.
 func (t *track) found(s Sight) {
-	t.region = s.place()
+	t.region = s.Place()
 }
 
 // moved is the sight in the coordinates of the picture whose part at p was seen.
