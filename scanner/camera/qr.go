@@ -16,11 +16,11 @@ func (q *QR) See(f scanner.Frame) Sight {
 	// An error is a picture without a code, as most are.
 	codes, err := q.reader.Read(f)
 	if err != nil {
-		corners, ok := q.reader.Evidence()
+		from, to, ok := q.reader.Evidence()
 		if !ok {
 			return Sight{}
 		}
-		return Sight{Finder: around(corners[:])}
+		return Sight{Finder: around([]qr.Point{from, to})}
 	}
 	var s Sight
 	for _, c := range codes {

@@ -69,6 +69,7 @@ type Reader struct {
 	soft    softModules
 	symbols symbolReader
 	codes   []Code
+	unread  [2]Point // Evidence's
 }
 
 // Forget drops what the pictures so far have told about the next. The memory is
@@ -105,7 +106,7 @@ func (r *Reader) look(f scanner.Frame, nearest bool) (codes []Code, err error) {
 			codes, err = nil, fmt.Errorf("%w: reader panicked: %v", ErrNoCode, p)
 		}
 	}()
-	r.codes = r.codes[:0]
+	r.codes, r.unread = r.codes[:0], [2]Point{}
 	r.budget.start(r.Budget, r.Now, f.Width*f.Height)
 	f, factor := r.shrink(f)
 	if f.Width < minSide || f.Height < minSide {
@@ -119,6 +120,7 @@ func (r *Reader) look(f scanner.Frame, nearest bool) (codes []Code, err error) {
 	if len(r.codes) == 0 {
 		return nil, errMiss
 	}
+	r.unread = [2]Point{}
 	slices.SortStableFunc(r.codes, func(a, b Code) int { return cmp.Compare(b.Size, a.Size) })
 	return r.codes, nil
 }

@@ -65,6 +65,7 @@ func (r *Reader) retry(f scanner.Frame, v view, nearest bool) {
 	if !ok {
 		return
 	}
+	r.unread = r.unreadIn(g, v)
 	part := g.cut(f)
 	v.left, v.top = v.left+float64(g.left)*v.factor, v.top+float64(g.top)*v.factor
 	for _, look := range [...]func() bool{
