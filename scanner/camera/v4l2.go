@@ -19,6 +19,10 @@ const (
 	buffers = 4
 	// maxFormats is how many formats a driver is asked for.
 	maxFormats = 64
+	// leastRate in pictures a second: a format that gives fewer is not taken while
+	// another gives more. Many USB cameras send 1280×720 unpacked 5 or 10 times a
+	// second, and as JPEG 30 times; a code is shown for one or two seconds.
+	leastRate = 15
 	// maxBuffer is the largest buffer that is mapped.
 	maxBuffer = 64 << 20
 )
@@ -28,7 +32,7 @@ const (
 // mapped (memory-mapped streaming, one plane). A device that is set to a format
 // with its brightness in the open keeps it; another is asked for a format that
 // has brightness as it is before one that must be unpacked: GREY, NV12, NV21,
-// YU12, YUYV, MJPEG.
+// YU12, YUYV, MJPEG. A format in which it gives few pictures a second comes last.
 type V4L2 struct {
 	// Path of the device, as /dev/video0 or a name under /dev/v4l/by-id.
 	Path string
@@ -304,27 +308,83 @@ func (v *V4L2) negotiate(dev driver, a abi) (layout Image, name string, err erro
 	if v.Width > 0 && v.Height > 0 {
 		ask.width, ask.height = uint32(v.Width), uint32(v.Height)
 	}
+	var slow readable // the fastest of those that are too slow
+	var slowRate float64
 	for _, w := range order(dev, a) {
 		if !offered[w.pixel] {
 			continue
 		}
-		ask.pixel = w.pixel
-		b := a.format(ask)
-		if err := dev.ioctl(a.setFmt(), b); err != nil {
-			return Image{}, "", fmt.Errorf("set format: %w", err)
+		got, ok, err := setFormat(dev, a, ask, w)
+		if err != nil {
+			return Image{}, "", err
 		}
-		got := a.pix(b)
-		if got.pixel != w.pixel {
+		if !ok {
 			continue // the driver knew better; ask for the next
 		}
-		if got.width < 1 || got.height < 1 || got.width > 1<<14 || got.height > 1<<14 || got.stride > 1<<17 {
-			return Image{}, "", fmt.Errorf("driver gives %d×%d, stride %d", got.width, got.height, got.stride)
+		rate, known := fastest(dev, a, got)
+		if !known || rate >= leastRate {
+			return w.layout(got), w.name, nil
 		}
-		// bytesperline counts padding; some drivers leave it at zero.
-		stride := max(got.stride, w.wide*got.width)
-		return Image{Format: w.format, Width: int(got.width), Height: int(got.height), Stride: int(stride)}, w.name, nil
+		if rate > slowRate {
+			slow, slowRate = w, rate
+		}
+	}
+	if slowRate > 0 {
+		if got, ok, err := setFormat(dev, a, ask, slow); err != nil {
+			return Image{}, "", err
+		} else if ok {
+			return slow.layout(got), slow.name, nil
+		}
 	}
 	return Image{}, "", fmt.Errorf("none of the %d formats on offer can be read (GREY, NV12, NV21, YU12, YUYV, MJPEG)", len(offered))
+}
+
+// setFormat asks for a format, and returns what the driver really gives; false is
+// another format.
+func setFormat(dev driver, a abi, ask pixFormat, w readable) (got pixFormat, ok bool, err error) {
+	ask.pixel = w.pixel
+	b := a.format(ask)
+	if err := dev.ioctl(a.setFmt(), b); err != nil {
+		return got, false, fmt.Errorf("set format: %w", err)
+	}
+	got = a.pix(b)
+	if got.pixel != w.pixel {
+		return got, false, nil
+	}
+	if got.width < 1 || got.height < 1 || got.width > 1<<14 || got.height > 1<<14 || got.stride > 1<<17 {
+		return got, false, fmt.Errorf("driver gives %d×%d, stride %d", got.width, got.height, got.stride)
+	}
+	return got, true, nil
+}
+
+// layout is how a driver's pictures lie in memory.
+func (w readable) layout(got pixFormat) Image {
+	// bytesperline counts padding; some drivers leave it at zero.
+	stride := max(got.stride, w.wide*got.width)
+	return Image{Format: w.format, Width: int(got.width), Height: int(got.height), Stride: int(stride)}
+}
+
+// fastest is the most pictures a second of a format and size, where the driver
+// tells.
+func fastest(dev driver, a abi, p pixFormat) (rate float64, known bool) {
+	for i := range uint32(maxFormats) {
+		b := make([]byte, sizeInterval)
+		put32(b, 0, i)
+		put32(b, 4, p.pixel)
+		put32(b, 8, p.width)
+		put32(b, 12, p.height)
+		if dev.ioctl(a.intervals(), b) != nil {
+			break // that was the last, or it does not tell
+		}
+		// One interval, or a range that begins with the shortest.
+		if num, den := u32(b, 20), u32(b, 24); num > 0 {
+			rate, known = max(rate, float64(den)/float64(num)), true
+		}
+		if u32(b, 16) != intervalDiscrete {
+			break
+		}
+	}
+	return rate, known
 }
 
 // mapBuffers asks the driver for buffers and maps them. It finds out which of

@@ -51,8 +51,8 @@ func TestABI(t *testing.T) {
 		if got := a.pix(b); got != want || u32(b, tt.union) != 640 {
 			t.Errorf("%s: format reads back as %v, want %v with the width at %d", tt.name, got, want, tt.union)
 		}
-		if a.setCtrl() != 0xc008561c || a.queryCtrl() != 0xc0445624 {
-			t.Errorf("%s: S_CTRL %#x, QUERYCTRL %#x", tt.name, a.setCtrl(), a.queryCtrl())
+		if a.setCtrl() != 0xc008561c || a.queryCtrl() != 0xc0445624 || a.intervals() != 0xc034564b {
+			t.Errorf("%s: S_CTRL %#x, QUERYCTRL %#x, ENUM_FRAMEINTERVALS %#x", tt.name, a.setCtrl(), a.queryCtrl(), a.intervals())
 		}
 		stamped := a.buffer(0)
 		a.putTaken(stamped, 90*time.Minute+1500*time.Microsecond)
@@ -81,20 +81,22 @@ type step struct {
 
 // fakeDriver plays a camera. It checks that buffers go round as they must.
 type fakeDriver struct {
-	t      *testing.T
-	abi    abi
-	caps   uint32
-	offers []uint32
-	has    map[uint32]*fakeControl
-	set    uint32    // pixel format that G_FMT answers; 0 where the driver has no G_FMT
-	gives  pixFormat // what S_FMT answers, zero fields as asked
-	length int
-	steps  []step
-	asked  pixFormat
-	bufs   [][]byte
-	queued map[uint32]bool
-	on     bool
-	closed bool
+	t        *testing.T
+	abi      abi
+	caps     uint32
+	offers   []uint32
+	has      map[uint32]*fakeControl
+	rates    map[uint32]uint32 // pictures a second at most, by format
+	stepwise bool              // tells them as a range
+	set      uint32            // pixel format that G_FMT answers; 0 where the driver has no G_FMT
+	gives    pixFormat         // what S_FMT answers, zero fields as asked
+	length   int
+	steps    []step
+	asked    pixFormat
+	bufs     [][]byte
+	queued   map[uint32]bool
+	on       bool
+	closed   bool
 }
 
 // fakeControl is one of its controls, and what it was set to.
@@ -171,6 +173,27 @@ func (d *fakeDriver) ioctl(request uint, arg []byte) error {
 			d.abi.putTaken(arg, s.taken)
 		}
 		put32(arg, 12, s.flags)
+	case a.intervals():
+		i, rate := u32(arg, 0), d.rates[u32(arg, 4)]
+		if u32(arg, 8) != 1280 || u32(arg, 12) != 720 {
+			d.t.Errorf("asks for the rate of %d×%d", u32(arg, 8), u32(arg, 12))
+		}
+		switch {
+		case rate == 0:
+			return unix.ENOTTY
+		case d.stepwise && i == 0: // 1/rate to 1 s
+			put32(arg, 16, 3)
+			put32(arg, 20, 1)
+			put32(arg, 24, rate)
+			put32(arg, 28, 1)
+			put32(arg, 32, 1)
+		case !d.stepwise && i < 2: // half the rate, then the rate
+			put32(arg, 16, intervalDiscrete)
+			put32(arg, 20, 2)
+			put32(arg, 24, rate*(i+1))
+		default:
+			return unix.EINVAL
+		}
 	case a.queryCtrl():
 		c := d.has[u32(arg, 0)]
 		if c == nil {
@@ -285,23 +308,36 @@ func TestV4L2Streams(t *testing.T) {
 }
 
 // TestV4L2Format: what the device is set to counts only where it can be read
-// without decoding.
+// without decoding, and no format that gives few pictures a second where another
+// gives more.
 func TestV4L2Format(t *testing.T) {
+	const slow, quick = 10, 30
 	for _, tt := range []struct {
-		name      string
-		set, want uint32
+		name  string
+		set   uint32
+		rates map[uint32]uint32
+		want  uint32
 	}{
-		{"says nothing", 0, pixGREY},
-		{"set to the best", pixGREY, pixGREY},
-		{"set to YUYV", pixYUYV, pixYUYV},
-		{"set to MJPEG", pixMJPEG, pixGREY},
-		{"set to RGB", 0x31424752, pixGREY},
-		{"set to what it does not offer", pixNV12, pixGREY},
+		{"says nothing", 0, nil, pixGREY},
+		{"set to the best", pixGREY, nil, pixGREY},
+		{"set to YUYV", pixYUYV, nil, pixYUYV},
+		{"set to MJPEG", pixMJPEG, nil, pixGREY},
+		{"set to RGB", 0x31424752, nil, pixGREY},
+		{"set to what it does not offer", pixNV12, nil, pixGREY},
+		{"all quick", 0, map[uint32]uint32{pixGREY: quick, pixYUYV: quick, pixMJPEG: quick}, pixGREY},
+		{"the best is slow", 0, map[uint32]uint32{pixGREY: slow, pixYUYV: quick, pixMJPEG: quick}, pixYUYV},
+		{"only JPEG is quick", 0, map[uint32]uint32{pixGREY: slow, pixYUYV: slow, pixMJPEG: quick}, pixMJPEG},
+		{"set to a slow one", pixYUYV, map[uint32]uint32{pixGREY: slow, pixYUYV: slow, pixMJPEG: quick}, pixMJPEG},
+		{"all slow: the least so", 0, map[uint32]uint32{pixGREY: 5, pixYUYV: slow, pixMJPEG: 7}, pixYUYV},
+		{"all alike slow: the best", 0, map[uint32]uint32{pixGREY: 5, pixYUYV: 5, pixMJPEG: 5}, pixGREY},
+		{"of one it does not tell", 0, map[uint32]uint32{pixGREY: slow, pixMJPEG: quick}, pixYUYV},
 	} {
-		d := newFake(t)
-		d.set = tt.set
-		if _, _, err := new(V4L2).negotiate(d, d.abi); err != nil || d.asked.pixel != tt.want {
-			t.Errorf("%s: asked for %#x, %v, want %#x", tt.name, d.asked.pixel, err, tt.want)
+		for _, stepwise := range []bool{false, true} {
+			d := newFake(t)
+			d.set, d.rates, d.stepwise = tt.set, tt.rates, stepwise
+			if _, _, err := new(V4L2).negotiate(d, d.abi); err != nil || d.asked.pixel != tt.want {
+				t.Errorf("%s: asked for %#x, %v, want %#x", tt.name, d.asked.pixel, err, tt.want)
+			}
 		}
 	}
 }

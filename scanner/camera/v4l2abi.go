@@ -41,6 +41,8 @@ const (
 	bufTimestamp     = 0x0000e000 // mask of whose clock the time is of
 	bufTimeMonotonic = 0x00002000
 
+	intervalDiscrete = 1
+
 	pixGREY  = 0x59455247
 	pixNV12  = 0x3231564e
 	pixNV21  = 0x3132564e
@@ -66,6 +68,7 @@ func ioc(read, write bool, nr, size int) uint {
 const (
 	sizeCapability = 104
 	sizeFmtDesc    = 64
+	sizeInterval   = 52
 	sizeReqBufs    = 20
 	sizeInt        = 4
 	sizeControl    = 8
@@ -82,6 +85,7 @@ func (a abi) qBuf() uint     { return ioc(true, true, 15, a.sizeBuffer()) }
 func (a abi) dqBuf() uint    { return ioc(true, true, 17, a.sizeBuffer()) }
 func (abi) setCtrl() uint    { return ioc(true, true, 28, sizeControl) }
 func (abi) queryCtrl() uint  { return ioc(true, true, 36, sizeQueryCtrl) }
+func (abi) intervals() uint  { return ioc(true, true, 75, sizeInterval) }
 func (abi) streamOn() uint   { return ioc(false, true, 18, sizeInt) }
 func (abi) streamOff() uint  { return ioc(false, true, 19, sizeInt) }
 
