@@ -175,8 +175,8 @@ func (d *fakeDriver) ioctl(request uint, arg []byte) error {
 		put32(arg, 12, s.flags)
 	case a.intervals():
 		i, rate := u32(arg, 0), d.rates[u32(arg, 4)]
-		if u32(arg, 8) != 1280 || u32(arg, 12) != 720 {
-			d.t.Errorf("asks for the rate of %d×%d", u32(arg, 8), u32(arg, 12))
+		if size := (pixFormat{width: u32(arg, 8), height: u32(arg, 12)}); d.rates != nil && size != (pixFormat{width: 1280, height: 720}) {
+			d.t.Errorf("asks for the rate of %d×%d", size.width, size.height)
 		}
 		switch {
 		case rate == 0:
