@@ -115,23 +115,30 @@ func TestViewfinderInABrowser(t *testing.T) {
 		l.Looks, l.Mean, l.Contrast, l.Sharpness, l.Picture = 1, 4, 7, 0, scene(t, false, .04)
 		l.Outcomes = map[string]uint64{"too-dark": 29, "no-finder": 1}
 	})
+	dim := with(func(l *control.CameraLine) {
+		l.Looks, l.Mean, l.Contrast, l.Sharpness, l.Picture = 30, 44, 60, 35, scene(t, true, .4)
+		l.Outcomes = map[string]uint64{"no-finder": 30}
+	})
 	scenes := []struct {
 		name, verdict, level string
+		advice               string // words of it
 		line                 control.CameraLine
 	}{
-		{"01-nothing", "No code in sight", "", with(func(l *control.CameraLine) {
+		{"01-nothing", "No code in sight", "", "Hold one up.", with(func(l *control.CameraLine) {
 			l.Picture, l.Outcomes = scene(t, false, 1), map[string]uint64{"still": 26, "no-finder": 4}
 		})},
-		{"02-reads", "Reads", "good", with(func(l *control.CameraLine) {
+		{"02-reads", "Reads", "good", "at which people will hold theirs", with(func(l *control.CameraLine) {
+			l.Outcome = "read"
 			l.Picture, l.Outcomes = scene(t, true, 1), map[string]uint64{"still": 21, "read": 9}
 			l.Last, l.Place = &control.CameraCode{At: now.Add(-time.Second), Kind: "dynamic", Bytes: 219}, &[4]float64{.355, .33, .205, .37}
 		})},
-		{"03-unread", "Found, not read", "warn", with(func(l *control.CameraLine) {
+		{"03-unread", "Found, not read", "warn", "Come closer", with(func(l *control.CameraLine) {
 			l.Picture, l.Outcomes = scene(t, true, 2.2), map[string]uint64{"unread": 27, "overtaken": 3}
 			l.Looks, l.Millis, l.Place = 27, 8.4, &[4]float64{.355, .33, .205, .37}
 		})},
-		{"04-dark", "Too dark", "bad", dark},
-		{"05-silent", "No pictures", "bad", with(func(l *control.CameraLine) {
+		{"04-dark", "Too dark", "bad", "Is the lens covered?", dark},
+		{"05-dim", "No code in sight", "", "more light helps", dim},
+		{"06-silent", "No pictures", "bad", "Is it plugged in?", with(func(l *control.CameraLine) {
 			l.Rate, l.Looks, l.Wedges, l.State = 0, 0, 2, "absent since 2020-02-17T07:59:31Z: camera /dev/video0: no picture for 5 s"
 		})},
 	}
@@ -169,6 +176,12 @@ func TestViewfinderInABrowser(t *testing.T) {
 			if got := ask(`document.body.dataset.level`); got != s.level {
 				t.Errorf("%s has the level %q, want %q", s.name, got, s.level)
 			}
+			if got := ask(`document.getElementById("advice").textContent`); !strings.Contains(got, s.advice) {
+				t.Errorf("%s advises %q, want %q in it", s.name, got, s.advice)
+			}
+			if got, want := ask(`getComputedStyle(document.getElementById("place")).stroke`), "rgb(62, 203, 118)"; (got == want) != (s.line.Outcome == "read") {
+				t.Errorf("%s frames the place in %s", s.name, got)
+			}
 			if wrong := ask(overflow); wrong != "" {
 				t.Errorf("%s at %d pixels overflows: %s", s.name, size.width, wrong)
 			}
@@ -191,5 +204,5 @@ func TestViewfinderInABrowser(t *testing.T) {
 	if got := ask(`String(document.getElementById("picture").hidden)`); got != "true" {
 		t.Error("the last picture is still shown when it is over")
 	}
-	shot(t, ctx, "camera-06-over-telephone")
+	shot(t, ctx, "camera-07-over-telephone")
 }

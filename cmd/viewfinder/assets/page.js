@@ -27,6 +27,16 @@ function say(level, verdict, advice) {
   $("advice").textContent = advice;
 }
 
+// What the light says about a picture in which no code is found, though there
+// may be one.
+function hint(line) {
+  if (line.mean < 60) return " The picture is dark: more light helps, at the code or at the gate.";
+  if (line.mean > 200) return " The picture is very bright: turn the camera away from the light.";
+  if (line.sharpness < 22) return " The picture is soft: clean the lens and set its focus until sharpness rises.";
+  if (line.contrast < 40) return " The picture has little contrast.";
+  return "";
+}
+
 function number(id, value, digits, unit) {
   $(id).textContent = value.toFixed(digits) + unit;
 }
@@ -70,8 +80,11 @@ function show(line) {
   }));
 
   const outcome = telling.find(o => counts[o]) || "";
-  body.dataset.outcome = outcome;
-  if (outcome) say(...outcomes[outcome]);
+  body.dataset.last = line.outcome || "";
+  if (outcome) {
+    const [level, verdict, advice] = outcomes[outcome];
+    say(level, verdict, advice + (outcome === "no-finder" || outcome === "unread" ? hint(line) : ""));
+  }
   else if (line.rate === 0) {
     body.dataset.state = "silent";
     say("bad", "No pictures", "The camera delivers nothing; its state stands above. Is it plugged in? It is opened again by itself.");
