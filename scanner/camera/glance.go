@@ -1,10 +1,6 @@
 package camera
 
-import (
-	"slices"
-
-	"greengate/scanner"
-)
+import "greengate/scanner"
 
 // A glance looks at the same number of points in a picture of any size, so
 // that it costs the same for each: 24 rows of 40 cells, and 4 rows of 4 points
@@ -127,19 +123,24 @@ func (g *glance) same(b *glance) bool {
 	if !g.seen || !b.seen {
 		return false
 	}
-	var apart [cells]int
+	// Every difference up to mostNoise, counted: the median needs no sorting.
+	var count [mostNoise*cellPoints + 1]int
 	farthest := 0
-	for i := range apart {
+	for i := range g.sums {
 		d := int(g.sums[i]) - int(b.sums[i])
-		apart[i] = max(d, -d)
-		farthest = max(farthest, apart[i])
+		d = max(d, -d)
+		if d >= len(count) {
+			return false
+		}
+		count[d]++
+		farthest = max(farthest, d)
 	}
 	if farthest <= leastMove*cellPoints {
 		return true
 	}
-	if farthest > mostNoise*cellPoints {
-		return false
+	median := 0
+	for below := count[0]; below <= cells/2; below += count[median] {
+		median++
 	}
-	slices.Sort(apart[:])
-	return farthest <= aboveNoise*apart[cells/2]
+	return farthest <= aboveNoise*median
 }
