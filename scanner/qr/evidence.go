@@ -22,3 +22,14 @@ func (r *Reader) unreadIn(g region, v view) [2]Point {
 	}
 	return [2]Point{v.of(from), v.of(to)}
 }
+
+// unreadOn is where the code lies that was seen best and not read.
+func (s *fusion) unreadOn(origin Point) [2]Point {
+	o := s.best.outline()
+	from, to := o[0], o[0]
+	for _, p := range o[1:] {
+		from = Point{min(from.X, p.X), min(from.Y, p.Y)}
+		to = Point{max(to.X, p.X), max(to.Y, p.Y)}
+	}
+	return [2]Point{from.minus(origin), to.minus(origin)}
+}

@@ -51,6 +51,9 @@ type Reader struct {
 	Budget time.Duration
 	// Now is the clock that Budget is held against. Nil is time.Now.
 	Now func() time.Time
+	// Origin is where the top left corner of the next picture lies, if it is a
+	// part of a larger one: what follows each other is held against each other.
+	Origin Point
 
 	budget  budget
 	frame   scanner.Frame // what is being looked at
@@ -70,11 +73,12 @@ type Reader struct {
 	symbols symbolReader
 	codes   []Code
 	unread  [2]Point // Evidence's
+	fusion  fusion
 }
 
 // Forget drops what the pictures so far have told about the next. The memory is
 // kept.
-func (r *Reader) Forget() {}
+func (r *Reader) Forget() { r.fusion.forget() }
 
 // Decode returns the payload of the nearest QR code in f, or an error that
 // wraps ErrNoCode, or scanner.ErrFrame when f's sizes do not fit.
@@ -113,11 +117,16 @@ func (r *Reader) look(f scanner.Frame, nearest bool) (codes []Code, err error) {
 		return nil, errMiss
 	}
 	v := view{factor: float64(factor)}
+	r.fusion.begin()
 	r.pass(f, v, nearest)
-	if len(r.codes) == 0 {
+	whole := view{r.Origin.X, r.Origin.Y, v.factor}
+	if len(r.codes) == 0 && !(r.fusion.any() && r.fuse(f, whole)) {
 		r.retry(f, v, nearest)
 	}
-	if len(r.codes) == 0 {
+	if len(r.codes) == 0 && !r.fuse(f, whole) {
+		if r.fusion.known > 0 && r.unread[0] == r.unread[1] {
+			r.unread = r.fusion.unreadOn(r.Origin)
+		}
 		return nil, errMiss
 	}
 	r.unread = [2]Point{}
@@ -128,6 +137,7 @@ func (r *Reader) look(f scanner.Frame, nearest bool) (codes []Code, err error) {
 // pass looks once for codes in f, which v places in the picture.
 func (r *Reader) pass(f scanner.Frame, v view, nearest bool) {
 	r.frame, r.curves = f, 0
+	r.fusion.view = view{v.left + r.Origin.X, v.top + r.Origin.Y, v.factor}
 	r.levels.build(f)
 	s := &r.search
 	s.start(f, &r.levels)
@@ -294,17 +304,24 @@ func (r *Reader) sample(f *scanner.Frame, g *grid, l *layout) (payload []byte, m
 		r.soft.judge(&r.raw)
 		payload, mirrored, err := r.symbols.decode(&r.soft, off > 0)
 		if err == nil {
+			if !mirrored {
+				r.fusion.read(g, l, &r.soft, off == 0)
+			}
 			return payload, mirrored, true
 		}
 		if r.symbols.fit < leastFormat {
 			break // no noise does that
 		}
 	}
+	r.fusion.offer(g, l, &r.soft)
 	if !equalise(&r.raw, &r.equal, l.known) {
 		return nil, false, false
 	}
 	r.soft.judge(&r.equal)
 	payload, mirrored, err := r.symbols.decode(&r.soft, true)
+	if err == nil && !mirrored {
+		r.fusion.read(g, l, &r.soft, false)
+	}
 	return payload, mirrored, err == nil
 }
 

@@ -61,11 +61,14 @@ func evidence(f *scanner.Frame, found []finder) (g region, ok bool) {
 
 // retry looks again, in other ways, at where there seems to be a code.
 func (r *Reader) retry(f scanner.Frame, v view, nearest bool) {
+	r.fusion.again = true
 	g, ok := evidence(&r.frame, r.search.found)
-	if !ok {
+	if ok {
+		r.unread = r.unreadIn(g, v)
+	}
+	if r.denoise(f, v, nearest) || !ok {
 		return
 	}
-	r.unread = r.unreadIn(g, v)
 	part := g.cut(f)
 	v.left, v.top = v.left+float64(g.left)*v.factor, v.top+float64(g.top)*v.factor
 	for _, look := range [...]func() bool{
@@ -185,3 +188,6 @@ type view struct {
 
 // of moves a point of what is looked at into the picture.
 func (v view) of(p Point) Point { return Point{v.left + v.factor*p.X, v.top + v.factor*p.Y} }
+
+// back is the view the other way round.
+func (v view) back() view { return view{-v.left / v.factor, -v.top / v.factor, 1 / v.factor} }

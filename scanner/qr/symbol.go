@@ -40,6 +40,9 @@ type symbolReader struct {
 	// fit is how well the format information of the last code did, of 100.
 	fit      int
 	thorough bool
+	// last and mask are of the code that was decoded last.
+	last *decoder.ECBlocks
+	mask int
 }
 
 // format is what the format information says.
@@ -110,7 +113,8 @@ func (r *symbolReader) decode(s *softModules, thorough bool) (payload []byte, mi
 	}
 	r.take(s, l, f.mask)
 	r.thorough = thorough
-	if !r.repair(l.version.GetECBlocksForLevel(level)) {
+	r.last, r.mask = l.version.GetECBlocksForLevel(level), f.mask
+	if !r.repair(r.last) {
 		return nil, f.mirrored, errDamaged
 	}
 	payload, err = r.read(l, f)
