@@ -14,6 +14,13 @@ type Eye interface {
 	See(f scanner.Frame) Sight
 }
 
+// Mover is an Eye that holds what it sees against what it saw before, and so asks
+// where in the picture a part lies.
+type Mover interface {
+	// At says where the top left corner of what it is shown next lies.
+	At(image.Point)
+}
+
 // Sight is what an Eye saw in a picture.
 type Sight struct {
 	// Codes that were read, the nearest first.

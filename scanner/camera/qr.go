@@ -11,6 +11,9 @@ import (
 // QR is an Eye for QR codes. The zero value is ready.
 type QR struct{ reader qr.Reader }
 
+// At implements Mover.
+func (q *QR) At(p image.Point) { q.reader.Origin = qr.Point{X: float64(p.X), Y: float64(p.Y)} }
+
 // See implements Eye.
 func (q *QR) See(f scanner.Frame) Sight {
 	// An error is a picture without a code, as most are.

@@ -32,7 +32,7 @@ type track struct {
 func (t *track) see(eye Eye, f scanner.Frame) Sight {
 	if part, ok := t.part(f); ok {
 		t.parts++
-		sight := eye.See(cut(f, part))
+		sight := show(eye, cut(f, part), part.Min)
 		moved := sight.moved(part.Min)
 		if o := moved.outcome(); o != NoFinder {
 			t.found(moved)
@@ -43,9 +43,17 @@ func (t *track) see(eye Eye, f scanner.Frame) Sight {
 		}
 	}
 	t.parts = 0
-	sight := eye.See(f)
+	sight := show(eye, f, image.Point{})
 	t.found(sight)
 	return sight
+}
+
+// show has eye look at what lies at p in the picture.
+func show(eye Eye, f scanner.Frame, p image.Point) Sight {
+	if m, ok := eye.(Mover); ok {
+		m.At(p)
+	}
+	return eye.See(f)
 }
 
 // part is what to look at instead of the whole of f, if anything.

@@ -85,3 +85,22 @@ func TestTrackAddsUp(t *testing.T) {
 		t.Errorf("saw %v, want %v", got, want)
 	}
 }
+
+// mover is an eye that writes down where what it is shown lies.
+type mover struct {
+	eyeFunc
+	at []image.Point
+}
+
+func (m *mover) At(p image.Point) { m.at = append(m.at, p) }
+
+// TestTrackSaysWhere: an eye that asks is told where a part lies, and the whole.
+func TestTrackSaysWhere(t *testing.T) {
+	f := scanner.Frame{Pix: make([]byte, 1280*720), Stride: 1280, Width: 1280, Height: 720}
+	tr := track{region: image.Rect(600, 300, 760, 460)}
+	m := &mover{eyeFunc: func(scanner.Frame) Sight { return Sight{} }}
+	tr.see(m, f)
+	if want := []image.Point{{520, 220}, {}}; !slices.Equal(m.at, want) {
+		t.Errorf("shown what lies at %v, want %v", m.at, want)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"greengate/scanner"
@@ -271,6 +272,61 @@ func TestFusionAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(5, look); n != 0 {
 		t.Errorf("%v allocations, want none", n)
 	}
+}
+
+// TestOrigin shows the same code in parts of a picture, cut elsewhere each time:
+// the reader knows where it lay, and says where it lies in the part.
+func TestOrigin(t *testing.T) {
+	code := frameOf(t, native(21), 3)
+	var r Reader
+	read := 0
+	for k := range 8 {
+		whole := glared(held(code, k), k, third)
+		part := region{9 * (k % 2), 6 * (k % 2), whole.Width, whole.Height}
+		r.Origin = Point{float64(part.left), float64(part.top)}
+		codes, err := r.Read(part.cut(whole))
+		if err != nil {
+			continue
+		}
+		read++
+		if d := codes[0].Corners[0].plus(r.Origin).distance(Point{16 + 3*4, 11 + 3*4}); string(codes[0].Payload) != native(21) || d > 7 {
+			t.Errorf("picture %d: %.20q, %.0f pixels from its place", k, codes[0].Payload, d)
+		}
+	}
+	if read < 3 {
+		t.Errorf("%d of 8 pictures read, want 3", read)
+	}
+}
+
+// FuzzFusion shows three pictures in a row, whatever is in them.
+func FuzzFusion(f *testing.F) {
+	img, err := Picture("JKM1:FUSION", 3)
+	if err != nil {
+		f.Fatal(err)
+	}
+	torn := bytes.Clone(img.Pix)
+	for i := len(torn) / 3; i < len(torn)/2; i++ {
+		torn[i] = 0xff
+	}
+	f.Add(torn, img.Pix, uint16(img.Stride), 3.0)
+	f.Add(torn, torn, uint16(img.Stride), -1e300)
+	f.Fuzz(func(t *testing.T, a, b []byte, width uint16, left float64) {
+		if width == 0 || len(a) > 1<<16 || len(b) > 1<<16 {
+			return
+		}
+		w := int(width)
+		var r Reader
+		for i, pix := range [][]byte{a, b, a} {
+			r.Origin.X = left * float64(i)
+			got, err := r.Decode(scanner.Frame{Pix: pix, Stride: w, Width: w, Height: len(pix) / w})
+			if err == nil && len(got) == 0 {
+				t.Error("no error and no payload")
+			}
+			if err != nil && strings.Contains(err.Error(), "panicked") {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // TestRegister puts a grid a little beside the code, as it lay in an earlier
