@@ -173,6 +173,9 @@ func (h *Hub) askedAt(host string) string {
 // errSpent: the token buys nothing, or nothing any more.
 var errSpent = errors.New("the token is unknown, too old, or spent by another device")
 
+// errTaken: whoever asks has the token's secret, and another device was first.
+var errTaken = fmt.Errorf("%w: another device was first", errSpent)
+
 // enrol spends a token for a public key and returns the certificate.
 func (h *Hub) enrol(ctx context.Context, secret []byte, public *ecdsa.PublicKey) (der []byte, err error) {
 	sum := digest(secret)
@@ -187,7 +190,7 @@ func (h *Hub) enrol(ctx context.Context, secret []byte, public *ecdsa.PublicKey)
 		case subtle.ConstantTimeCompare(t.Digest, sum) != 1:
 			return errSpent
 		case t.Key != nil && !bytes.Equal(t.Key, key[:]):
-			return errSpent
+			return errTaken
 		case !now.Before(t.Until):
 			return errSpent
 		case t.Key != nil:
@@ -366,6 +369,14 @@ func (h *Hub) enrolmentRoutes(mux *http.ServeMux) {
 		}
 		der, err := h.enrol(r.Context(), secret, public)
 		switch {
+		case errors.Is(err, errTaken):
+			// No guess, since it has the secret: the next device behind this address
+			// is not made to wait for it.
+			h.log.Warn("token refused", "from", from, "err", err)
+			answer(w, http.StatusForbidden, errorAnswer{Error: "token spent by another device: ask for a new one"})
+		case isAway(err):
+			h.log.Warn("gate not enrolled", "err", err)
+			answerAway(w) // the same key asks again, whatever was written
 		case errors.Is(err, errSpent), errors.Is(err, ErrConflict):
 			tries.note(from, now)
 			h.log.Warn("token refused", "from", from)
