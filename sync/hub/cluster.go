@@ -38,6 +38,8 @@ type Cluster struct {
 var (
 	// ErrNotFlushed: a node of the cluster acknowledges what is not on its disk.
 	ErrNotFlushed = errors.New("the cluster acknowledges what is not on its disks")
+	// ErrForeignCluster: the cluster is of another authority, or does not take these credentials.
+	ErrForeignCluster = errors.New("the cluster is not this hub's")
 	// ErrAway: the storage cannot be reached, or has too few nodes.
 	ErrAway = errors.New("the hub's storage cannot be reached")
 )
@@ -101,7 +103,14 @@ func connect(ctx context.Context, c Cluster, authority *ca, now func() time.Time
 		if !isAway(err) {
 			return nil, err
 		}
-		if last := s.conn.LastError(); last != nil {
+		for _, nc := range []*nats.Conn{s.conn, system} {
+			last := nc.LastError()
+			if last == nil || nc.IsConnected() {
+				continue
+			}
+			if refused := refusal(last); refused != nil {
+				return nil, refused
+			}
 			err = fmt.Errorf("%w (%w)", err, last)
 		}
 		log.Info("the cluster is not ready", "err", err)
@@ -123,6 +132,31 @@ func connect(ctx context.Context, c Cluster, authority *ca, now func() time.Time
 		system.Close()
 	}
 	return s, nil
+}
+
+// refusal says what to do about a connection that no waiting mends: nil for one
+// that may come yet.
+func refusal(err error) error {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	switch {
+	case errors.As(err, &authority):
+		who := "somebody"
+		if authority.Cert != nil {
+			who = fmt.Sprintf("%q of %q", authority.Cert.Subject.CommonName, authority.Cert.Issuer.CommonName)
+		}
+		return fmt.Errorf("%w: there is %s, and this hub's authority did not make that certificate (%w)\nhint: -nats names nodes whose folders `gatehub node add -dir FOLDER` made with the folder of this hub; for a cluster of somebody else -nats-ca names its authority",
+			ErrForeignCluster, who, err)
+	case errors.As(err, &host):
+		return fmt.Errorf("%w: %w\nhint: -nats names a node by what `gatehub node add -host` was told; make the node's folder again with this address", ErrForeignCluster, err)
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return fmt.Errorf("%w: it does not take the credentials: %w\nhint: -nats-creds and -nats-system-creds are files that this cluster's operator made for it; ask there for new ones", ErrForeignCluster, err)
+	case strings.Contains(err.Error(), "error signing nonce"): // how nats.go tells of a file that it cannot use
+		return fmt.Errorf("%w: %w\nhint: -nats-creds and -nats-system-creds want files as `nsc generate creds` writes them", ErrInvalid, err)
+	case strings.Contains(err.Error(), "remote error: tls: "): // how crypto/tls tells what the other end thought of ours
+		return fmt.Errorf("%w: its node does not take this hub's certificate: %w\nhint: -nats names nodes whose folders `gatehub node add -dir FOLDER` made with the folder of this hub; and are the clocks right?", ErrForeignCluster, err)
+	}
+	return nil
 }
 
 // openOn opens the streams once enough nodes say that they flush.

@@ -139,7 +139,7 @@ func Join(ctx context.Context, from, dir string) error {
 	}
 	if have, err := readCert(filepath.Join(dst.ca(), "ca.pem")); err == nil {
 		if theirs, err := readCert(filepath.Join(src.ca(), "ca.pem")); err != nil || !have.Equal(theirs) {
-			return fail(errors.Join(ErrExists, err))
+			return fail(fmt.Errorf("%w, of another authority\nhint: choose an empty folder, or the -from that this hub was joined to", errors.Join(ErrExists, err)))
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fail(err)

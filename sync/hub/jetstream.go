@@ -261,13 +261,20 @@ type serverLog struct {
 
 func (l serverLog) line(level slog.Level, format string, v []any) {
 	text := fmt.Sprintf(format, v...)
-	l.log.Log(context.Background(), level, "jetstream", "line", text)
+	if strings.Contains(text, "handshake error") && strings.Contains(text, "authority") {
+		l.log.Log(context.Background(), level, "jetstream", "line", text, "hint", foreignNode)
+	} else {
+		l.log.Log(context.Background(), level, "jetstream", "line", text)
+	}
 	// After a write that failed the server leaves every later one without an
 	// answer, and says why only here.
 	if level >= slog.LevelWarn && slices.ContainsFunc(fatalWords, func(w string) bool { return strings.Contains(text, w) }) {
 		l.failed(errors.New(text))
 	}
 }
+
+// foreignNode is what to do when one end of a connection is of another authority.
+const foreignNode = "the other end is of another hub: the folders of all nodes of a cluster come of `gatehub node add` with one hub's folder; look at -route and at what connects here"
 
 // fatalWords are how nats-server says that a stream, or all of JetStream, has
 // stopped taking writes. TestFullDisk holds them against the server in use.

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -180,7 +181,11 @@ func OpenNode(dir, name string, o NodeOptions) (_ *Node, err error) {
 		}
 		return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, nil
 	}
-	if _, err := keys(); err != nil {
+	own, err := keys()
+	if err != nil {
+		return fail(err)
+	}
+	if err := checkNode(own, ca); err != nil {
 		return fail(err)
 	}
 	opts.TLS, opts.TLSVerify, opts.TLSMap, opts.TLSTimeout = true, true, true, 5
@@ -202,6 +207,25 @@ func OpenNode(dir, name string, o NodeOptions) (_ *Node, err error) {
 		return fail(err)
 	}
 	return n, nil
+}
+
+// checkNode holds the files of a node's folder against each other: with those of
+// two hubs in it no other node would ever be reached, and the log alone would say so.
+func checkNode(own *tls.Certificate, authority *x509.Certificate) error {
+	const again = "hint: `gatehub node add` beside the hub makes the folder whole; do not mix two"
+	if !samePublic(own.PrivateKey.(crypto.Signer).Public(), own.Leaf.PublicKey) {
+		return fmt.Errorf("%w: its key is not that of its certificate\n%s", ErrInvalid, again)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(authority)
+	// The time is not asked: a node may start before its clock is right.
+	if _, err := own.Leaf.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: own.Leaf.NotBefore.Add(backdate), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+		return fmt.Errorf("%w: its certificate is of %q, and its authority is %q: %w\n%s", ErrInvalid, own.Leaf.Issuer.CommonName, authority.Subject.CommonName, err, again)
+	}
+	if !slices.ContainsFunc(own.Leaf.URIs, func(u *url.URL) bool { return u.String() == partNode }) {
+		return fmt.Errorf("%w: the certificate of %q is not a node's\n%s", ErrInvalid, own.Leaf.Subject.CommonName, again)
+	}
+	return nil
 }
 
 // Run returns when ctx ends, or an error that wraps [ErrStorage] when the node
