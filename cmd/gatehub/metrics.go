@@ -53,6 +53,9 @@ func figures(log *slog.Logger) func(*hub.Hub) http.Handler {
 			for outcome, n := range h.Ingested() {
 				s.Counter("greengate_hub_ingest_total", "Batches that gates brought since the start, by what came of them.", n, metrics.Label{Name: "outcome", Value: outcome})
 			}
+			asked, lost := h.IngestHeads()
+			s.Counter("greengate_hub_ingest_heads_total", "How often the storage was asked where a gate's records end, since the start.", asked)
+			s.Counter("greengate_hub_ingest_lost_total", "Batches that another hub had stored behind first, and that were looked at again, since the start.", lost)
 			p, at, failed := h.Publishing()
 			s.Gauge("greengate_hub_timestamp_version", "Version of the newest timestamp published, 0 before the first since the start.", float64(p.Timestamp))
 			s.Time("greengate_hub_issued_timestamp_seconds", "Signed time of that timestamp.", p.Issued)

@@ -60,8 +60,10 @@ type gateState struct {
 	day      string
 	today    Counts
 	hours    hours
-	// ingest is held while a batch of this gate is stored.
+	// ingest is held while a batch of this gate is stored, and guards head: where
+	// its history ended when this hub last stored a batch, nil where it does not know.
 	ingest sync.Mutex
+	head   *head
 }
 
 // known is what pages need of a gate's record.

@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
 	"greengate/gate"
+	"greengate/gate/passage"
 )
 
 var operations = []string{"declare", "declaration", "declarations", "review", "issue", "recolour", "revoke", "enterprise-add",
@@ -73,7 +75,10 @@ func FuzzPassages(f *testing.F) {
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/passages", bytes.NewReader(body))
 		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{pair.Leaf}}
 		w := httptest.NewRecorder()
-		h.handlePassages(w, r, shown(r))
+		// A recorder has no deadlines; TestBodyByProgress is about those.
+		h.handlePassages(w, r, shown(r), func(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+			return io.ReadAll(http.MaxBytesReader(w, r.Body, passage.MaxBatchBytes))
+		})
 		var a struct{ Acknowledged uint64 }
 		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil {
 			t.Fatalf("%x: answer %q: %v", body, w.Body, err)

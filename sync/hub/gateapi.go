@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"greengate/gate"
@@ -23,11 +23,6 @@ import (
 const (
 	maxConnections = 20000
 	maxPerAddress  = 512
-	// maxIngest is how many batches are taken in at a time; a batch may be 1 MiB.
-	// One gate may have maxIngestEach of these turns: as many as it sends at once
-	// while it has a backlog.
-	maxIngest     = 64
-	maxIngestEach = 4
 	// busyRetry is what a gate is told that comes when all are taken.
 	busyRetry = 5 * time.Second
 )
@@ -70,7 +65,7 @@ func (h *Hub) tlsConfig() *tls.Config {
 
 func (h *Hub) gateServer() *http.Server {
 	mux := http.NewServeMux()
-	turns := &turns{from: map[string]int{}}
+	turns := &turns{from: map[string][]*turn{}}
 	mux.Handle("GET /lists/", http.StripPrefix("/lists", h.listsHandler()))
 	mux.HandleFunc("GET /v1/time", h.handleTime)
 	h.enrolmentRoutes(mux)
@@ -82,14 +77,15 @@ func (h *Hub) gateServer() *http.Server {
 			answer(w, http.StatusUnauthorized, errorAnswer{Error: "certificate needed"})
 			return
 		}
-		from := cert.Subject.CommonName
-		if !turns.take(from) {
+		control := http.NewResponseController(w)
+		turn := turns.take(cert.Subject.CommonName, func() error { return control.SetReadDeadline(time.Now()) })
+		if turn == nil {
 			w.Header().Set("Retry-After", strconv.Itoa(int(busyRetry/time.Second)))
 			answer(w, http.StatusServiceUnavailable, errorAnswer{Error: "busy"})
 			return
 		}
-		defer turns.giveBack(from)
-		h.handlePassages(w, r, cert)
+		defer turn.giveBack()
+		h.handlePassages(w, r, cert, turn.body)
 	})
 	return &http.Server{
 		Handler:           mux,
@@ -99,33 +95,6 @@ func (h *Hub) gateServer() *http.Server {
 		WriteTimeout:   5 * time.Minute,
 		IdleTimeout:    3 * time.Minute,
 		MaxHeaderBytes: 16 << 10,
-	}
-}
-
-// turns bounds the batches that are taken in at a time, in all and from one gate.
-type turns struct {
-	mu    sync.Mutex
-	total int
-	from  map[string]int
-}
-
-func (t *turns) take(id string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.total >= maxIngest || t.from[id] >= maxIngestEach {
-		return false
-	}
-	t.total++
-	t.from[id]++
-	return true
-}
-
-func (t *turns) giveBack(id string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.total--
-	if t.from[id]--; t.from[id] <= 0 {
-		delete(t.from, id)
 	}
 }
 
@@ -222,20 +191,24 @@ func (h *Hub) handleTime(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, timeAnswer{Time: h.options.Now().UTC()})
 }
 
-// handlePassages takes a batch.
-func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.Certificate) {
+// handlePassages takes a batch, as read brings it.
+func (h *Hub) handlePassages(w http.ResponseWriter, r *http.Request, cert *x509.Certificate, read func(http.ResponseWriter, *http.Request) ([]byte, error)) {
 	id, rec, ok := h.caller(w, r, cert)
 	if !ok {
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, passage.MaxBatchBytes))
+	body, err := read(w, r)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		answer(w, http.StatusRequestEntityTooLarge, errorAnswer{Error: "too large"})
 		return
 	}
 	if err != nil {
-		answer(w, http.StatusBadRequest, errorAnswer{Error: "body cut off"})
+		// The way it came is no fault of what is in it: a gate that is told 400 three
+		// times sets the record aside.
+		h.log.Debug("batch not read", "gate", id, "err", err)
+		w.Header().Set("Connection", "close")
+		answer(w, http.StatusRequestTimeout, errorAnswer{Error: "body cut off or too slow"})
 		return
 	}
 	switch r.Header.Get("Content-Encoding") {
@@ -312,6 +285,9 @@ func outcomeOf(err error) string {
 type ingestCounts struct {
 	mu sync.Mutex
 	n  map[string]uint64
+	// asked is how often the storage was asked where a gate's history ends, and
+	// lost how many compare-and-sets another hub won.
+	asked, lost atomic.Uint64
 }
 
 func (c *ingestCounts) add(outcome string) {
@@ -333,6 +309,13 @@ func (h *Hub) Ingested() map[string]uint64 {
 		out[o] = h.ingested.n[o]
 	}
 	return out
+}
+
+// IngestHeads says how often this hub asked the storage where a gate's history
+// ends since it was opened, and how often another hub had stored before it. Much of either
+// means that gates change their hub with each batch.
+func (h *Hub) IngestHeads() (asked, lost uint64) {
+	return h.ingested.asked.Load(), h.ingested.lost.Load()
 }
 
 // answerAway says to come again: the storage has no leader, or is not reached.

@@ -501,3 +501,75 @@ func TestBreaksAreKept(t *testing.T) {
 		t.Errorf("%d kept, %v; want %d", len(breaks), err, maxBreaks)
 	}
 }
+
+// TestStaleHead: two hubs take a gate's batches in turns, and each remembers
+// where its own last one ended. What is old costs one refused compare-and-set, and no record.
+func TestStaleHead(t *testing.T) {
+	a, b, _ := twoHubs(t)
+	ctx := t.Context()
+	g := addGate(t, a, "north")
+	rec, err := a.gate(ctx, "north")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.pass(t, 60, gate.Valid)
+	type heads struct{ asked, lost uint64 }
+	count := func(h *Hub) heads {
+		asked, lost := h.IngestHeads()
+		return heads{asked, lost}
+	}
+	var at uint64
+	next := func(h *Hub, n uint64) {
+		t.Helper()
+		got, _, err := h.ingest(ctx, "north", rec, g.batch(t, at+1, at+n))
+		if err != nil || got != at+n {
+			t.Fatalf("records %d-%d: acknowledged %d, %v", at+1, at+n, got, err)
+		}
+		at = got
+	}
+	for range 5 {
+		next(a, 2)
+	}
+	if got := count(a); got != (heads{1, 0}) {
+		t.Errorf("five batches at one hub: %+v, want to have asked once", got)
+	}
+	// In turns. The head that a hub has does not fit the batch, so it asks.
+	for range 5 {
+		next(b, 1)
+		next(a, 1)
+	}
+	if got := count(a); got.lost != 0 {
+		t.Errorf("a batch behind another hub's: %+v, want none lost", got)
+	}
+	// One hub stores a batch of which the other has half: the other's head fits
+	// the batch that comes to it late, and is old. One refused compare-and-set; it is there already.
+	before := count(a)
+	late := g.batch(t, at+1, at+2)
+	next(b, 2)
+	if n, _, err := a.ingest(ctx, "north", rec, late); err != nil || n != at {
+		t.Errorf("a batch again, at the hub that did not store it: %d %v, want %d", n, err, at)
+	}
+	if got := count(a); got.lost != before.lost+1 || got.asked != before.asked+1 {
+		t.Errorf("an old head cost %+v, was %+v: want one refusal and one question", got, before)
+	}
+	next(a, 3)
+	late = g.batch(t, at+1, at+4) // the same begin, and more in it
+	next(b, 2)
+	at += 2
+	if n, _, err := a.ingest(ctx, "north", rec, late); err != nil || n != at {
+		t.Errorf("a batch of which half is there: %d %v, want %d", n, err, at)
+	}
+	// A gap and a fork are never judged by an old head.
+	next(b, 5)
+	var gap *gapError
+	if _, _, err := a.ingest(ctx, "north", rec, g.batch(t, at+2, at+3)); !errors.As(err, &gap) || gap.expected != at+1 {
+		t.Errorf("a gap behind what the other hub stored: %v, want %d expected", err, at+1)
+	}
+	next(a, g.seq-at)
+	for _, h := range []*Hub{a, b} {
+		v := verifyGate(t, h, "north", g.seq)
+		if v.Duplicates != 0 || v.Gaps != 0 || v.Lost != 0 {
+			t.Errorf("%+v", v)
+		}
+	}
+}

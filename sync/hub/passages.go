@@ -43,7 +43,7 @@ type head struct {
 	message  uint64 // stream sequence of its last message, 0 for none
 	last     uint64
 	chain    [32]byte
-	received time.Time
+	received time.Time // zero where this hub stored it itself
 }
 
 // head reads where a gate stands from its last message.
@@ -60,6 +60,19 @@ func (h *Hub) head(ctx context.Context, id string) (head, error) {
 		return head{}, fmt.Errorf("last passages of gate %s: %w", id, err)
 	}
 	return out, nil
+}
+
+// headFor is the head to store a batch behind; g.ingest is held. What this hub
+// stored last is taken where the batch follows on it: if another hub has stored
+// since, the compare-and-set is refused, and the server is asked. Anything else
+// that a batch may be (a gap, a fork, one that is there already) is judged by what
+// the server says alone, since nothing would refuse a judgement by an old head.
+func (h *Hub) headFor(ctx context.Context, g *gateState, b *passage.Batch) (head, error) {
+	if g.head != nil && b.First() == g.head.last+1 && b.Prev == g.head.chain {
+		return *g.head, nil
+	}
+	h.ingested.asked.Add(1)
+	return h.head(ctx, b.Gate)
 }
 
 func parseHeaders(header nats.Header) (first, last uint64, chain [32]byte, err error) {
@@ -123,7 +136,7 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 		if h.store.down.Load() {
 			return 0, ErrStorage
 		}
-		at, err := h.head(ctx, id)
+		at, err := h.headFor(ctx, g, b)
 		if err != nil {
 			return 0, err
 		}
@@ -169,8 +182,11 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 		m.Header.Set(headerFirst, strconv.FormatUint(first, 10))
 		m.Header.Set(headerLast, strconv.FormatUint(b.Last(), 10))
 		m.Header.Set(headerHead, hex.EncodeToString(chain[:]))
+		// Whatever comes of it, only its acknowledgement says where the history ends now.
+		g.head = nil
 		ack, err := h.store.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(at.message))
 		if isConflict(err) {
+			h.ingested.lost.Add(1)
 			continue // another hub was faster: look again
 		}
 		if err != nil {
@@ -179,6 +195,7 @@ func (h *Hub) keep(ctx context.Context, id string, rec gateRecord, b *passage.Ba
 		if ack.Stream != passagesStream {
 			return 0, fmt.Errorf("store batch %d-%d of gate %s: stored in %q", b.First(), b.Last(), id, ack.Stream)
 		}
+		g.head = &head{message: ack.Sequence, last: b.Last(), chain: chain}
 		return b.Last(), nil
 	}
 	return 0, fmt.Errorf("store batch %d-%d of gate %s: %w", b.First(), b.Last(), id, ErrConflict)

@@ -446,6 +446,10 @@ func (u *Uploader) send(ctx context.Context, b *passage.Batch) (sent int, again 
 			return 0, true, nil
 		}
 		return u.poison(b.Entries[0], code, a.Error)
+	case http.StatusRequestTimeout:
+		// The line is too slow for so much at once, and a record is never to blame.
+		u.limit = max(len(b.Entries)/2, 1)
+		return 0, false, fmt.Errorf("batch %d-%d: hub answers status %d %.100q", b.First(), b.Last(), code, a.Error)
 	case http.StatusUnsupportedMediaType:
 		if !u.plain {
 			u.plain = true

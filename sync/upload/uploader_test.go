@@ -654,6 +654,38 @@ func TestRefusedConnectionIsClosed(t *testing.T) {
 	}
 }
 
+// TestSlowLine: a hub for which a batch comes too slowly gets half of it the next
+// time, down to a single record, and no record is ever set aside for it.
+func TestSlowLine(t *testing.T) {
+	l := newLink(t, 40)
+	slow := true
+	l.hub.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if !slow || r.URL.Path != "/v1/passages" {
+			return false
+		}
+		w.WriteHeader(http.StatusRequestTimeout)
+		fmt.Fprint(w, `{"error":"body cut off or too slow"}`)
+		return true
+	}
+	for _, most := range []int{40, 20, 10, 5, 2, 1, 1, 1, 1, 1} {
+		if _, err := l.Once(t.Context()); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("batch 1-%d: ", most)) {
+			t.Fatalf("%v, want a batch of %d", err, most)
+		}
+	}
+	if s := l.State(); s.Aside != 0 || s.Stop != "" || s.Backlog != 40 {
+		t.Errorf("state %+v: want nothing set aside, and no stop", s)
+	}
+	slow = false
+	for l.State().Backlog > 0 {
+		if _, err := l.Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.hub.stored != 40 || len(l.hub.graves) != 0 {
+		t.Errorf("the hub has %d of 40 records and %d tombstones", l.hub.stored, len(l.hub.graves))
+	}
+}
+
 // TestRefusedRecord: the batch is halved until the record stands alone, and what
 // is before it goes out. A hub that was only in trouble gets the record itself;
 // from one that refuses it again and again it is set aside, and its tombstone
