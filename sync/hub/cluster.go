@@ -100,7 +100,7 @@ func connect(ctx context.Context, c Cluster, authority *ca, now func() time.Time
 		if err == nil {
 			break
 		}
-		if !isAway(err) {
+		if !isAway(err) && !isForming(err) {
 			return nil, err
 		}
 		for _, nc := range []*nats.Conn{s.conn, system} {
@@ -132,6 +132,16 @@ func connect(ctx context.Context, c Cluster, authority *ca, now func() time.Time
 		system.Close()
 	}
 	return s, nil
+}
+
+// noPeers is how a cluster answers (JSClusterNoPeersErrF) that has a leader and
+// does not know of enough nodes yet to lay a stream on.
+const noPeers = 10005
+
+// isForming reports whether the nodes of a cluster have not all found each other.
+func isForming(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == noPeers
 }
 
 // refusal says what to do about a connection that no waiting mends: nil for one

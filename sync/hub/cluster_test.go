@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -193,6 +194,45 @@ func TestCluster(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestFormingCluster: two of three nodes elect a leader and have no place for a
+// stream on three. A hub that starts then waits for the third.
+func TestFormingCluster(t *testing.T) {
+	c := newCluster(t, quiet())
+	c.stop(2)
+	eventually(t, "two nodes have a leader", func() error {
+		if !c.nodes[0].server.JetStreamIsLeader() && !c.nodes[1].server.JetStreamIsLeader() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	o := c.on(quiet())
+	var log heardLog
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	opened := make(chan error, 1)
+	go func() {
+		h, err := Open(t.Context(), c.hub, o)
+		if err == nil {
+			err = h.Close()
+		}
+		opened <- err
+	}()
+	eventually(t, "the hub waits", func() error {
+		select {
+		case err := <-opened:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+		if !log.has("the cluster is not ready") {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	c.start(2)
+	if err := <-opened; err != nil {
+		t.Errorf("with the third node: %v", err)
+	}
 }
 
 // TestClusterLetsNobodyElseIn: a certificate of the same authority is not enough.
