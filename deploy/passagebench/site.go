@@ -31,11 +31,11 @@ func (b *bench) newSite(ctx context.Context, name string, nodes, hubs int) (s *s
 		return nil, err
 	}
 	s = &site{b: b, nodes: map[string]*process{}}
-	defer func() {
+	defer func(begun *site) { // s is nil where an error is returned
 		if err != nil {
-			err = errors.Join(err, front.Close(), s.close())
+			err = errors.Join(err, front.Close(), begun.close())
 		}
-	}()
+	}(s)
 	var args, serve []string
 	if nodes > 0 {
 		args = []string{"-cluster"}
