@@ -158,7 +158,9 @@ func openCursor(d disk, gate [32]byte) (c *cursorFile, found bool, err error) {
 	}
 	for slot := range 2 {
 		b := make([]byte, slotBytes)
-		if _, err := c.f.ReadAt(b, int64(slot)*slotStride); err != nil && !errors.Is(err, io.EOF) {
+		if _, err := c.f.ReadAt(b, int64(slot)*slotStride); errors.Is(spoiled(err), errUnreadable) {
+			clear(b) // no slot; writing it may mend the page
+		} else if err != nil && !errors.Is(err, io.EOF) {
 			return nil, false, errors.Join(fmt.Errorf("read cursor: %w", err), c.f.Close())
 		}
 		if v, ok := decodeCursor(b); ok && (!found || v.generation > c.now.generation) {

@@ -6,6 +6,10 @@ import (
 	"syscall"
 )
 
+// lostErrors are what the kernel says of bytes that a disk does not give back: of
+// the medium, and of a file system that finds its own sums wrong.
+var lostErrors = []error{syscall.EIO, syscall.EBADMSG, syscall.EUCLEAN}
+
 // datasync flushes the file's bytes. It leaves the times in the inode to
 // their own pace, which is the second flush that fsync would cost.
 func datasync(f *os.File) error {

@@ -5,7 +5,11 @@ package journal
 import (
 	"errors"
 	"os"
+	"syscall"
 )
+
+// lostErrors are what the system says of bytes that a disk does not give back.
+var lostErrors = []error{syscall.EIO}
 
 // datasync flushes the file's bytes.
 func datasync(f *os.File) error { return f.Sync() }

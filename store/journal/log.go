@@ -265,11 +265,11 @@ func (l *Log) restore() error {
 		if id, ok := segmentID(name); ok {
 			ids = append(ids, id)
 		}
+		if id, ok := segmentID(strings.TrimSuffix(name, damagedSuffix)); ok {
+			l.lastID = max(l.lastID, id)
+		}
 	}
 	slices.Sort(ids)
-	if len(ids) > 0 {
-		l.lastID = ids[len(ids)-1]
-	}
 
 	cursor, found, err := openCursor(l.disk, genesis)
 	if err != nil {
@@ -289,7 +289,13 @@ func (l *Log) restore() error {
 	}
 	switch {
 	case len(segs) == 0 && !found && cursor.f != nil:
-		return fmt.Errorf("%w: no slot of the cursor is readable and no record is left", ErrDamaged)
+		if l.lastID == 0 {
+			return fmt.Errorf("%w: no slot of the cursor is readable and nothing else is left that tells of a record\nhint: enrol this device under a new name, and keep this folder", ErrDamaged)
+		}
+		// The names of the segments are left. No record was ever in another, so that
+		// none has a higher sequence than so many of them can hold.
+		highest = max(highest, l.lastID*uint64(max(l.size, DefaultSegmentBytes)/minRecord))
+		l.log.Error("nothing of the journal can be read: it begins anew behind every sequence that was given", "next", highest+1)
 	case len(segs) > 0 && !found:
 		l.log.Warn("journal cursor was lost, the hub will be sent what it may have", "from", segs[0].first)
 		now.acknowledged = segs[0].first - 1
@@ -300,9 +306,7 @@ func (l *Log) restore() error {
 	next := now.acknowledged + 1
 	for _, s := range segs {
 		if s.first > next {
-			if err := l.lose(passage.Skip{First: next, Last: s.first - 1, Why: passage.Damaged}); err != nil {
-				return err
-			}
+			l.lose(passage.Skip{First: next, Last: s.first - 1, Why: passage.Damaged})
 		}
 		next = max(next, s.last+1)
 	}
@@ -313,9 +317,7 @@ func (l *Log) restore() error {
 	// No sequence is given twice: neither one that the cursor knows of nor one
 	// whose record lies behind the damage.
 	if top := max(highest, now.head); top >= next {
-		if err := l.lose(passage.Skip{First: next, Last: top, Why: passage.Damaged}); err != nil {
-			return err
-		}
+		l.lose(passage.Skip{First: next, Last: top, Why: passage.Damaged})
 		l.next = top + 1
 		if top == now.head {
 			l.chain = now.chain
@@ -345,6 +347,18 @@ func (l *Log) restore() error {
 	return nil
 }
 
+// errUnreadable: the disk does not give a segment's bytes, and will not.
+var errUnreadable = errors.New("unreadable")
+
+// spoiled marks the errors of a disk that has lost what it held. Others, as the
+// wrong user's, are no reason to give anything up.
+func spoiled(err error) error {
+	if slices.ContainsFunc(lostErrors, func(lost error) bool { return errors.Is(err, lost) }) {
+		return fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	return err
+}
+
 // loadSegments finds out what each segment holds, from the newest to the
 // oldest, and sets aside what cannot be read. It returns those with records,
 // rising, the head of the chain behind the last one, and the highest sequence
@@ -353,13 +367,23 @@ func (l *Log) loadSegments(ids []uint64, head uint64) (segs []segment, ended [32
 	unknown := true // where the segment to be looked at ends
 	for i := len(ids) - 1; i >= 0; i-- {
 		s, c, err := l.loadSegment(ids[i], unknown)
-		if err != nil {
-			return nil, ended, 0, err
+		if err == nil && !unknown && !c.begun {
+			s, c, err = l.loadSegment(ids[i], true)
 		}
-		if !unknown && !c.begun {
-			if s, c, err = l.loadSegment(ids[i], true); err != nil {
+		if errors.Is(err, errUnreadable) {
+			l.log.Error("journal segment set aside: the disk does not read it", "segment", ids[i], "error", err)
+			if err := l.disk.rename(segmentName(ids[i]), segmentName(ids[i])+damagedSuffix); err != nil {
 				return nil, ended, 0, err
 			}
+			if unknown {
+				// Nothing newer says where it ends.
+				highest = max(highest, head+uint64(max(l.size, DefaultSegmentBytes)/minRecord))
+			}
+			unknown = true
+			continue
+		}
+		if err != nil {
+			return nil, ended, 0, err
 		}
 		newer := uint64(0) // the first sequence of the segment after this one
 		if len(segs) > 0 {
@@ -458,7 +482,7 @@ func (l *Log) cutDamage(s segment, c contents) (size int64, err error) {
 // lose notes that records are no more, except those of which that is known
 // already. It is durable with the next write of the cursor. The caller holds mu
 // or is alone.
-func (l *Log) lose(s passage.Skip) error {
+func (l *Log) lose(s passage.Skip) {
 	from := s.First
 	fresh := slices.Clone(l.gaps)
 	for _, g := range l.gaps {
@@ -474,12 +498,26 @@ func (l *Log) lose(s passage.Skip) error {
 		fresh = append(fresh, gap{Skip: passage.Skip{First: from, Last: s.Last, Why: s.Why}})
 	}
 	slices.SortFunc(fresh, func(a, b gap) int { return cmp.Compare(a.First, b.First) })
-	fresh = joinGaps(fresh)
-	if len(fresh) > maxGaps {
-		return fmt.Errorf("%w: more than %d gaps that the hub does not know of", ErrDamaged, maxGaps)
+	l.gaps = l.fewerGaps(joinGaps(fresh))
+}
+
+// fewerGaps makes one of the two with the fewest records between them until the
+// cursor has room for all. Those records are given up with them: a card that
+// rots in so many places holds more losses than this, and the lane goes on.
+func (l *Log) fewerGaps(gaps []gap) []gap {
+	for len(gaps) > maxGaps {
+		at := 0
+		between := func(i int) uint64 { return gaps[i+1].First - gaps[i].Last - 1 }
+		for i := range len(gaps) - 1 {
+			if between(i) < between(at) {
+				at = i
+			}
+		}
+		l.log.Error("too many gaps: the records between two of them are given up", "from", gaps[at].Last+1, "count", between(at))
+		one := gap{Skip: passage.Skip{First: gaps[at].First, Last: gaps[at+1].Last, Why: passage.Damaged}}
+		gaps = slices.Replace(slices.Clone(gaps), at, at+2, one)
 	}
-	l.gaps = fresh
-	return nil
+	return gaps
 }
 
 // joinGaps makes one of those that touch and are of one kind.
@@ -502,14 +540,14 @@ func (l *Log) loadSegment(id uint64, whole bool) (s segment, c contents, err err
 	s.id = id
 	f, err := l.disk.open(segmentName(id))
 	if err != nil {
-		return s, c, err
+		return s, c, spoiled(fmt.Errorf("segment %d: %w", id, err))
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if s.size, err = f.size(); err != nil {
-		return s, c, err
+		return s, c, spoiled(fmt.Errorf("read segment %d: %w", id, err))
 	}
 	if s.size > MaxSegmentBytes {
-		return s, c, fmt.Errorf("%w: segment %d of %d bytes", ErrDamaged, id, s.size)
+		return s, c, fmt.Errorf("%w: segment %d of %d bytes", errUnreadable, id, s.size)
 	}
 	n := min(s.size, headerBytes+maxWrite)
 	if whole {
@@ -517,7 +555,7 @@ func (l *Log) loadSegment(id uint64, whole bool) (s segment, c contents, err err
 	}
 	data := make([]byte, n)
 	if _, err := f.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
-		return s, c, fmt.Errorf("read segment %d: %w", id, err)
+		return s, c, spoiled(fmt.Errorf("read segment %d: %w", id, err))
 	}
 	c = recoverSegment(id, data)
 	if c.headed && c.gate != passage.Genesis(l.gate) {
@@ -661,7 +699,7 @@ func (l *Log) markTold(g gap) {
 			}
 		}
 	}
-	l.gaps = gaps
+	l.gaps = l.fewerGaps(gaps)
 }
 
 // writeCursor changes what the cursor holds and makes it durable. Nobody sees
@@ -727,9 +765,7 @@ func (l *Log) giveUp(s passage.Skip) (lost uint64, err error) {
 	err = l.writeCursor(func() error {
 		before := countGaps(l.gaps)
 		if s.First = max(s.First, l.acked+1); s.First <= s.Last {
-			if err := l.lose(s); err != nil {
-				return err
-			}
+			l.lose(s)
 		}
 		lost = countGaps(l.gaps) - before
 		return nil

@@ -136,11 +136,16 @@ type faults struct {
 	write func(name string, off int64, p []byte) (n int, err error)
 	// sync, truncate, remove and reserve are asked before each.
 	sync, truncate, remove, reserve func(name string) error
+	// read is asked before each read. Its own lock lets what is asked at a flush read.
+	reads sync.Mutex
+	read  func(name string) error
 }
 
 func (d *faults) set(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.reads.Lock()
+	defer d.reads.Unlock()
 	f()
 }
 
@@ -192,6 +197,17 @@ func (f *faultyFile) WriteAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return f.file.WriteAt(p, off)
+}
+
+func (f *faultyFile) ReadAt(p []byte, off int64) (int, error) {
+	f.d.reads.Lock()
+	defer f.d.reads.Unlock()
+	if f.d.read != nil {
+		if err := f.d.read(f.name); err != nil {
+			return 0, err
+		}
+	}
+	return f.file.ReadAt(p, off)
 }
 
 func (f *faultyFile) sync() error { return ask(f.d, &f.d.sync, f.name) }
@@ -699,18 +715,28 @@ func TestTornCursor(t *testing.T) {
 	}
 }
 
+// segments lists the files, oldest first.
+func segments(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))
+	if err != nil || len(names) < 4 {
+		t.Fatalf("%d segments, %v", len(names), err)
+	}
+	return names
+}
+
+// removeFile takes a file away.
+func removeFile(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Whatever of the journal rots or goes, the gate goes on, gives no sequence
 // twice, sends what is left, and owns up to the rest: by a skip to the hub and by
 // a record in the chain.
 func TestGateGoesOnWithDamage(t *testing.T) {
-	// segments lists the files, oldest first.
-	segments := func(t *testing.T, dir string) []string {
-		names, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))
-		if err != nil || len(names) < 4 {
-			t.Fatalf("%d segments, %v", len(names), err)
-		}
-		return names
-	}
 	flip := func(t *testing.T, name string, off int64) {
 		b, err := os.ReadFile(name)
 		if err != nil {
@@ -718,11 +744,6 @@ func TestGateGoesOnWithDamage(t *testing.T) {
 		}
 		b[off] ^= 1
 		if err := os.WriteFile(name, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	remove := func(t *testing.T, name string) {
-		if err := os.Remove(name); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -751,26 +772,26 @@ func TestGateGoesOnWithDamage(t *testing.T) {
 			do:   func(t *testing.T, dir string) { flip(t, segments(t, dir)[1], headerBytes+12) },
 			lost: true, next: 156},
 		"oldest segment gone": {
-			do:   func(t *testing.T, dir string) { remove(t, segments(t, dir)[0]) },
+			do:   func(t *testing.T, dir string) { removeFile(t, segments(t, dir)[0]) },
 			lost: true, next: 156},
 		"middle segment gone": {
-			do:   func(t *testing.T, dir string) { remove(t, segments(t, dir)[1]) },
+			do:   func(t *testing.T, dir string) { removeFile(t, segments(t, dir)[1]) },
 			lost: true, next: 156},
 		"newest segments gone": {
 			do: func(t *testing.T, dir string) {
 				for _, s := range segments(t, dir)[2:] {
-					remove(t, s)
+					removeFile(t, s)
 				}
 			},
 			lost: true, next: 151}, // what the cursor knew of
 		"all segments gone": {
 			do: func(t *testing.T, dir string) {
 				for _, s := range segments(t, dir) {
-					remove(t, s)
+					removeFile(t, s)
 				}
 			},
 			lost: true, next: 151}, // what the cursor knew of
-		"cursor gone": {do: func(t *testing.T, dir string) { remove(t, filepath.Join(dir, cursorName)) }},
+		"cursor gone": {do: func(t *testing.T, dir string) { removeFile(t, filepath.Join(dir, cursorName)) }},
 		"cursor unreadable": {do: func(t *testing.T, dir string) {
 			flip(t, filepath.Join(dir, cursorName), 30)
 			flip(t, filepath.Join(dir, cursorName), slotStride+30)
@@ -778,7 +799,7 @@ func TestGateGoesOnWithDamage(t *testing.T) {
 		"everything unreadable": {
 			do: func(t *testing.T, dir string) {
 				for _, s := range segments(t, dir) {
-					remove(t, s)
+					removeFile(t, s)
 				}
 				flip(t, filepath.Join(dir, cursorName), 30)
 				flip(t, filepath.Join(dir, cursorName), slotStride+30)

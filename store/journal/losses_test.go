@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -545,4 +547,117 @@ func TestDestroyKeysOfItsDaysOnly(t *testing.T) {
 	if got, err := l.DestroyKeys(record(1).At.AddDate(0, 0, 6)); got != 2 || !errors.Is(err, errDisk) {
 		t.Errorf("%d keys destroyed, %v; want those of the 2 others", got, err)
 	}
+}
+
+// A disk that does not give back a segment, or the cursor, or both, or anything
+// at all but the names of the files: the gate goes on, and no sequence is given
+// twice.
+func TestDiskThatDoesNotRead(t *testing.T) {
+	newest := func(t *testing.T, dir string) string {
+		all := segments(t, dir)
+		return filepath.Base(all[len(all)-1])
+	}
+	for name, c := range map[string]struct {
+		is   func(t *testing.T, dir, file string) bool
+		err  error
+		kept uint64 // records that are sent still, at least
+	}{
+		"one in the middle": {is: func(t *testing.T, dir, file string) bool { return file == filepath.Base(segments(t, dir)[1]) }, err: syscall.EIO, kept: 80},
+		"the newest":        {is: func(t *testing.T, dir, file string) bool { return file == newest(t, dir) }, err: syscall.EIO, kept: 80},
+		"the cursor":        {is: func(_ *testing.T, _, file string) bool { return file == cursorName }, err: syscall.EIO, kept: 155},
+		"newest and cursor": {is: func(t *testing.T, dir, file string) bool { return file == cursorName || file == newest(t, dir) }, err: syscall.EBADMSG, kept: 80},
+		"all segments":      {is: func(_ *testing.T, _, file string) bool { return strings.HasSuffix(file, segmentSuffix) }, err: syscall.EIO},
+		"nothing but names": {is: func(*testing.T, string, string) bool { return true }, err: syscall.EIO},
+		"the wrong user's":  {is: func(_ *testing.T, _, file string) bool { return strings.HasSuffix(file, segmentSuffix) }, err: syscall.EACCES},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			d, o := faulty(dir)
+			l := open(t, dir, o)
+			add(t, l, 1, 150)
+			shut(t, l)
+			l = open(t, dir, o)
+			add(t, l, 151, 155)
+			shut(t, l)
+			bad := map[string]bool{cursorName: c.is(t, dir, cursorName)}
+			for _, path := range segments(t, dir) {
+				bad[filepath.Base(path)] = c.is(t, dir, filepath.Base(path))
+			}
+			d.set(func() {
+				d.read = func(name string) error {
+					if bad[name] {
+						return fmt.Errorf("read %s: %w", name, c.err)
+					}
+					return nil
+				}
+			})
+			l, err := Open(dir, o)
+			if c.err == syscall.EACCES {
+				if !errors.Is(err, c.err) {
+					t.Fatalf("opened with %v, want it to say so and to touch nothing", err)
+				}
+				if left, err := filepath.Glob(filepath.Join(dir, "*"+damagedSuffix)); err != nil || len(left) > 0 {
+					t.Errorf("set aside: %v, %v", left, err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { shut(t, l) })
+			d.set(func() { d.read = nil })
+			if next := l.State().Next; next <= 155 {
+				t.Fatalf("the next record is %d, which was given before", next)
+			}
+			seq, err := l.Append(record(0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := drain(t, l)
+			if got.last < seq || got.records < c.kept || got.records+got.skipped != got.last {
+				t.Errorf("sent %+v of %d; want each sequence once, as a record or as lost", got, seq)
+			}
+		})
+	}
+}
+
+// A card that rots in more places than the cursor has room for, while the hub is
+// away: gaps are made one with what lies between them, and the lane goes on.
+func TestMoreGapsThanThereIsRoomFor(t *testing.T) {
+	dir := t.TempDir()
+	_, o := faulty(dir)
+	o.CapBytes = 8 << 20
+	l := open(t, dir, o)
+	const holes, apart = maxGaps + 8, 100
+	add(t, l, 1, holes*apart)
+	var lost uint64
+	for i := range uint64(holes) {
+		// Those further on lie further apart, so that the first ones are joined.
+		n, err := l.giveUp(passage.Skip{First: i*apart + 1, Last: i*apart + 60 - i, Why: passage.Damaged})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost += n
+		if len(l.gaps) > maxGaps {
+			t.Fatalf("%d gaps", len(l.gaps))
+		}
+	}
+	seq, err := l.Append(record(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut(t, l)
+	l = open(t, dir, o)
+	got := drain(t, l)
+	if got.last != seq || got.records+got.skipped != got.last {
+		t.Errorf("sent %+v of %d; want each sequence once, as a record or as lost", got, seq)
+	}
+	// Eight times the least that lies between two was given up with them.
+	if want := uint64(8 * 40); got.skipped != lost || got.skipped < 40*holes+want || got.skipped > 60*holes+2*want {
+		t.Errorf("%d skipped, %d counted as lost", got.skipped, lost)
+	}
+	if got.gapRecords != got.skipped {
+		t.Errorf("the chain tells of %d lost, the hub was told of %d", got.gapRecords, got.skipped)
+	}
+	shut(t, l)
 }

@@ -34,6 +34,8 @@ const (
 	recordFrame byte = 2
 	recordFixed      = 1 + 8 + 2
 	maxBody          = recordFixed + passage.MaxClear + passage.MaxSealed
+	// minRecord is less than any record takes: a sealed part has 80 bytes at least.
+	minRecord = frameHeader + recordFixed + 80
 	// maxWrite is the longest write of an append: both frames.
 	maxWrite = frameHeader + beginBody + frameHeader + maxBody
 
