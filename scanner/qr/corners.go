@@ -37,17 +37,18 @@ func triples(found []finder, out []triple) []triple {
 				if !alike(&found[i], &found[k]) || !alike(&found[j], &found[k]) {
 					continue
 				}
-				t, ok := arrange(found, i, j, k)
-				if !ok || len(out) == maxTriples && t.doubt >= out[maxTriples-1].doubt {
-					continue
-				}
-				at, _ := slices.BinarySearchFunc(out, t, func(a, b triple) int {
-					if a.doubt <= b.doubt {
-						return -1
+				for _, t := range arrange(found, i, j, k) {
+					if t.length == 0 || len(out) == maxTriples && t.doubt >= out[maxTriples-1].doubt {
+						continue
 					}
-					return 1
-				})
-				out = slices.Insert(out[:min(len(out), maxTriples-1)], at, t)
+					at, _ := slices.BinarySearchFunc(out, t, func(a, b triple) int {
+						if a.doubt <= b.doubt {
+							return -1
+						}
+						return 1
+					})
+					out = slices.Insert(out[:min(len(out), maxTriples-1)], at, t)
+				}
 			}
 		}
 	}
@@ -60,32 +61,41 @@ func alike(a, b *finder) bool {
 }
 
 // arrange puts three finders in their order: the longest side is opposite the
-// top left one.
-func arrange(found []finder, i, j, k int) (triple, bool) {
+// top left one, or, seen from far aside, one that is nearly as long. What is no
+// code has no length.
+func arrange(found []finder, i, j, k int) (t [3]triple) {
 	square := func(a, b int) float64 {
 		d := found[a].at.minus(found[b].at)
 		return d.X*d.X + d.Y*d.Y
 	}
 	ij, ik, jk := square(i, j), square(i, k), square(j, k)
-	a, b, c := i, j, k
-	switch {
-	case ij >= ik && ij >= jk:
-		a, b, c = k, i, j
-	case ik >= jk:
-		a, b, c = j, i, k
+	longest := max(ij, ik, jk)
+	for n, corner := range [3]struct {
+		a, b, c  int
+		opposite float64
+	}{{i, j, k, jk}, {j, i, k, ik}, {k, i, j, ij}} {
+		if corner.opposite >= 0.7*longest {
+			t[n] = angle(found, corner.a, corner.b, corner.c)
+			t[n].doubt += 0.8 * (1 - corner.opposite/longest)
+		}
 	}
+	return t
+}
+
+// angle makes a triple of which a is the top left.
+func angle(found []finder, a, b, c int) triple {
 	p, q, r := &found[a], &found[b], &found[c]
 	u, v := q.at.minus(p.at), r.at.minus(p.at)
 	module := (p.module + q.module + r.module) / 3
 	uu, vv := u.X*u.X+u.Y*u.Y, v.X*v.X+v.Y*v.Y
 	short, long := min(uu, vv), max(uu, vv)
 	if short < 100*module*module || long > 40000*module*module {
-		return triple{}, false
+		return triple{}
 	}
 	ratio := math.Sqrt(long / short)
 	cos := math.Abs(u.X*v.X+u.Y*v.Y) / math.Sqrt(uu*vv)
 	if cos > 0.75 || ratio > 2.2 {
-		return triple{}, false
+		return triple{}
 	}
 	if u.cross(v) < 0 {
 		b, c = c, b
@@ -94,5 +104,5 @@ func arrange(found []finder, i, j, k int) (triple, bool) {
 	seen := min(p.seen, 4) + min(q.seen, 4) + min(r.seen, 4)
 	return triple{a, b, c,
 		cos + 0.7*(ratio-1) + 0.8*(large/small-1) - 0.06*float64(seen),
-		math.Sqrt(long)}, true
+		math.Sqrt(long)}
 }

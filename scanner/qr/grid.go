@@ -200,7 +200,7 @@ func (s *gridFit) fit(found *[3]finder, g *grid) bool {
 // be of one code that is seen from not too far aside.
 func (g *grid) likely() bool {
 	along, down := count(&g.corners)
-	return along < 1.5*down && down < 1.5*along && min(along, down) > 17 && max(along, down) < 100
+	return along < 1.5*down && down < 1.5*along && min(along, down) > 17 && max(along, down) < maxSide+20
 }
 
 // try gives g that side if the timing patterns fit it better.

@@ -83,6 +83,24 @@ func sure(f *scanner.Frame, p *finder) bool {
 	return false
 }
 
+// crowd is how many finders are more than a picture with a code or two has.
+const crowd = 7
+
+// thin drops the finders of a crowd that are surely none: of noise and fine
+// patterns there are many, and every three of them would have to be looked at.
+func thin(f *scanner.Frame, found []finder) []finder {
+	if len(found) < crowd {
+		return found
+	}
+	kept := found[:0]
+	for i := range found {
+		if sure(f, &found[i]) {
+			kept = append(kept, found[i])
+		}
+	}
+	return kept
+}
+
 // missing looks for the third finder pattern of a code of which the search saw
 // two: where a code can have it, by correlation, which a scratch or a
 // reflection disturbs less than run lengths. It calls try with each three that
@@ -169,7 +187,13 @@ func (s *gridFit) third(a, b finder, try func([3]finder) bool) bool {
 		}
 		c := finder{at: p, module: math.Sqrt(module.X * module.Y), light: a.light, seen: 1}
 		three := []finder{a, b, c}
-		if t, ok := arrange(three, 0, 1, 2); ok && try([3]finder{three[t.top], three[t.right], three[t.bottom]}) {
+		best := triple{}
+		for _, t := range arrange(three, 0, 1, 2) {
+			if t.length > 0 && (best.length == 0 || t.doubt < best.doubt) {
+				best = t
+			}
+		}
+		if best.length > 0 && try([3]finder{three[best.top], three[best.right], three[best.bottom]}) {
 			return true
 		}
 	}

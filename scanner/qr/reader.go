@@ -144,7 +144,7 @@ func (r *Reader) pass(f scanner.Frame, v view, nearest bool) {
 	for y := s.step / 2; y < f.Height && r.budget.spend(f.Width/4) && len(s.found) < maxFinders; y += s.step {
 		s.row(y)
 	}
-	if len(s.found) < 2 {
+	if s.found = thin(&r.frame, s.found); len(s.found) < 2 {
 		return
 	}
 	r.triples = triples(s.found, r.triples)
