@@ -2,17 +2,19 @@ package qr
 
 import "time"
 
-// Work is counted in units of about what a pixel costs in the search.
+// Work is counted in units of about a nanosecond on a desktop computer.
 const (
 	// tripleWork is a fit of a grid to three finders.
 	tripleWork = 30_000
 	// sampleWork is a module: to sample, to equalise, to decode twice.
-	sampleWork = 200
+	sampleWork = 60
 	// askEvery is how much work is done between two looks at the clock.
 	askEvery = 100_000
 	// basicWork is what any picture is worth, and pixelWork what each pixel adds.
 	basicWork = 4_000_000
-	pixelWork = 4
+	pixelWork = 3
+	// checkWork is a place that a row took for a finder, looked at closely.
+	checkWork = 300
 )
 
 // budget is the work that a picture is worth. It is counted, so that the same

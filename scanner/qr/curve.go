@@ -8,9 +8,10 @@ import (
 
 const (
 	// curveWork is a fit of a curved grid.
-	curveWork = 100_000
-	// maxCurves is how many grids of a look are curved.
-	maxCurves = 3
+	curveWork = 50_000
+	// maxCurves is how many combinations of finders in a look may be of a code
+	// that is bent.
+	maxCurves = 2
 	// leastCurve is the timing that a curved grid must reach.
 	leastCurve = 0.45
 )

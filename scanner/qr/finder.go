@@ -33,8 +33,8 @@ type finderSearch struct {
 	// step is the distance between rows that are looked at.
 	step  int
 	found []finder
-	// hints counts what was like a finder across and down, and then was not.
-	hints int
+	// checks counts what the last row had looked at closely.
+	checks int
 
 	edges []int32 // where the colour changes in a row
 }
@@ -46,6 +46,7 @@ func (s *finderSearch) dark(x, y int) bool {
 
 // row looks along row y.
 func (s *finderSearch) row(y int) {
+	s.checks = 0
 	edges, dark := s.runs(y)
 	for i := 0; i+5 < len(edges); i++ {
 		e := edges[i : i+6 : i+6]
@@ -146,13 +147,13 @@ func (s *finderSearch) check(x float64, y int, total float64, light bool) {
 			return
 		}
 	}
+	s.checks++
 	dark := !light
 	xi := int(x)
 	off, down, ok := s.profile(xi, y, 0, 1, dark, total)
 	if !ok {
 		return
 	}
-	s.hints++
 	cy := fy + off
 	off, across, ok := s.profile(xi, int(cy), 1, 0, dark, down)
 	if !ok {
@@ -272,7 +273,7 @@ func (s *finderSearch) next(w *walk, limit int) (float64, bool) {
 // middle of six: rows are as far apart as still crosses it in large pictures,
 // and small pictures are looked at more closely.
 func (s *finderSearch) start(f scanner.Frame, levels *thresholdMap) {
-	s.f, s.levels, s.found, s.hints = f, levels, s.found[:0], 0
+	s.f, s.levels, s.found, s.checks = f, levels, s.found[:0], 0
 	switch {
 	case f.Height >= 700:
 		s.step = 4

@@ -16,7 +16,7 @@ const (
 	// run lengths already.
 	likely = 0.38
 	// pairWork is a search for the third of a pair.
-	pairWork = 150_000
+	pairWork = 300_000
 )
 
 // pattern is a finder pattern with its separator: 1 is dark.
@@ -105,14 +105,14 @@ func thin(f *scanner.Frame, found []finder) []finder {
 // two: where a code can have it, by correlation, which a scratch or a
 // reflection disturbs less than run lengths. It calls try with each three that
 // may be a code until that returns true.
-func (s *gridFit) missing(found []finder, try func([3]finder) bool) bool {
+func (s *gridFit) missing(found []finder, b *budget, try func([3]finder) bool) bool {
 	pairs := 0
 	for i := range found {
 		for j := i + 1; j < len(found); j++ {
 			if !alike(&found[i], &found[j]) {
 				continue
 			}
-			if pairs++; pairs > maxPairs {
+			if pairs++; pairs > maxPairs || !b.spend(pairWork) {
 				return false
 			}
 			if s.third(found[i], found[j], try) {

@@ -66,7 +66,7 @@ type Reader struct {
 	triples []triple
 	grid    grid
 	tracker tracker
-	curves  int // grids that were bulged in this look
+	used    [maxFinders]bool // finders of codes that were read
 	raw     modules
 	equal   modules
 	soft    softModules
@@ -136,12 +136,12 @@ func (r *Reader) look(f scanner.Frame, nearest bool) (codes []Code, err error) {
 
 // pass looks once for codes in f, which v places in the picture.
 func (r *Reader) pass(f scanner.Frame, v view, nearest bool) {
-	r.frame, r.curves = f, 0
+	r.frame = f
 	r.fusion.view = view{v.left + r.Origin.X, v.top + r.Origin.Y, v.factor}
 	r.levels.build(f)
 	s := &r.search
 	s.start(f, &r.levels)
-	for y := s.step / 2; y < f.Height && r.budget.spend(f.Width/4) && len(s.found) < maxFinders; y += s.step {
+	for y := s.step / 2; y < f.Height && r.budget.spend(f.Width+checkWork*s.checks) && len(s.found) < maxFinders; y += s.step {
 		s.row(y)
 	}
 	if s.found = thin(&r.frame, s.found); len(s.found) < 2 {
@@ -149,42 +149,60 @@ func (r *Reader) pass(f scanner.Frame, v view, nearest bool) {
 	}
 	r.triples = triples(s.found, r.triples)
 	r.fit = gridFit{f: &r.frame, levels: &r.levels}
-	var used [maxFinders]bool
-	tries := 0
+	r.tracker.f, r.tracker.levels = &r.frame, &r.levels
+	clear(r.used[:])
+	r.each(v, nearest, maxTries, (*Reader).read)
+	if len(r.codes) == 0 {
+		r.each(v, nearest, maxCurves, (*Reader).readBent)
+	}
+	if len(r.codes) == 0 {
+		r.fit.missing(s.found, &r.budget, func(three [3]finder) bool {
+			code, ok := r.read(three)
+			if !ok {
+				code, ok = r.readBent(three)
+			}
+			if ok {
+				r.keep(code.in(v), nearest)
+			}
+			return ok
+		})
+	}
+}
+
+// each reads the codes of the triples, until so many of them were none.
+func (r *Reader) each(v view, nearest bool, tries int, read func(*Reader, [3]finder) (Code, bool)) {
+	found := r.search.found
 	for _, t := range r.triples {
-		if used[t.top] || used[t.right] || used[t.bottom] {
+		if r.used[t.top] || r.used[t.right] || r.used[t.bottom] {
 			continue
 		}
 		if nearest && len(r.codes) > 0 && t.length*v.factor < r.codes[0].Size {
 			continue
 		}
-		if tries == maxTries || !r.budget.spend(tripleWork) {
-			break
+		if tries == 0 || !r.budget.spend(tripleWork) {
+			return
 		}
-		code, ok := r.read([3]finder{s.found[t.top], s.found[t.right], s.found[t.bottom]}, v)
+		code, ok := read(r, [3]finder{found[t.top], found[t.right], found[t.bottom]})
 		if !ok {
-			tries++
+			tries--
 			continue
 		}
-		for i, p := range s.found {
-			used[i] = used[i] || surrounds(&code.Corners, v.of(p.at))
+		for i, p := range found {
+			r.used[i] = r.used[i] || surrounds(&code.Corners, p.at)
 		}
-		if r.keep(code, nearest); len(r.codes) == maxCodes {
+		if r.keep(code.in(v), nearest); len(r.codes) == maxCodes {
 			return
 		}
 	}
-	if len(r.codes) == 0 {
-		r.fit.missing(s.found, func(three [3]finder) bool {
-			if !r.budget.spend(pairWork) {
-				return true
-			}
-			code, ok := r.read(three, v)
-			if ok {
-				r.keep(code, nearest)
-			}
-			return ok
-		})
+}
+
+// in is a code of what was looked at, as it is in the picture.
+func (c Code) in(v view) Code {
+	for i, p := range c.Corners {
+		c.Corners[i] = v.of(p)
 	}
+	c.Size *= v.factor
+	return c
 }
 
 // keep adds a code, or puts it in the place of one that is further away.
@@ -209,37 +227,41 @@ func surrounds(corners *[4]Point, p Point) bool {
 	return left != right
 }
 
-// read reads the code with those three corners, if there is one.
-func (r *Reader) read(found [3]finder, v view) (Code, bool) {
+// read reads the code with those three corners, if there is one and it lies
+// flat.
+func (r *Reader) read(found [3]finder) (Code, bool) {
+	g := &r.grid
+	if !r.fit.fit(&found, g) {
+		return Code{}, false
+	}
+	timing := g.timing
+	if code, ok := r.readGrid(g, true, false); ok {
+		return code, true
+	}
+	if timing < 0.6 || g.side > 45 || !r.fit.fit(&found, g) {
+		return Code{}, false
+	}
+	// What looked like an alignment pattern may have bent the grid.
+	return r.readGrid(g, false, false)
+}
+
+// readBent reads the code with those three corners, if there is one that is
+// bent.
+func (r *Reader) readBent(found [3]finder) (Code, bool) {
 	g := &r.grid
 	fits := r.fit.fit(&found, g)
-	flat := *g
-	code, ok := Code{}, false
-	sure := 0
-	if fits {
-		code, ok = r.readGrid(g, true, false)
-		sure = r.symbols.fit
-		if !ok && flat.timing > 0.6 && flat.side <= 45 {
-			// What looked like an alignment pattern may have bent the grid.
-			*g = flat
-			code, ok = r.readGrid(g, false, false)
+	if g.likely() && r.budget.spend(curveWork) && r.fit.curve(g) {
+		if code, ok := r.readGrid(g, false, true); ok {
+			return code, true
 		}
 	}
-	if !ok && flat.likely() && r.curves < maxCurves && r.budget.spend(curveWork) {
-		r.curves++
-		if *g = flat; r.fit.curve(g) {
-			code, ok = r.readGrid(g, false, true)
-		}
+	if !fits || !r.fit.fit(&found, g) || g.timing < 0.4 {
+		return Code{}, false
 	}
-	if !ok && fits && sure > goodFormat && flat.timing > 0.4 {
-		*g = flat
-		code, ok = r.readGrid(g, true, true)
+	if code, ok := r.readGrid(g, true, false); ok || r.symbols.fit < goodFormat {
+		return code, ok
 	}
-	for i, p := range code.Corners {
-		code.Corners[i] = v.of(p)
-	}
-	code.Size *= v.factor
-	return code, ok
+	return r.readGrid(g, true, true)
 }
 
 // readGrid reads the code that lies on a grid: bent to its alignment patterns,
@@ -269,7 +291,7 @@ func (r *Reader) follow(f *scanner.Frame, g *grid, l *layout) (payload []byte, m
 		if !r.budget.spend(nodes * trackWork) {
 			return nil, false, false
 		}
-		r.tracker.track(f, g)
+		r.tracker.track(g)
 		if payload, mirrored, ok = r.sample(f, g, l); ok {
 			return payload, mirrored, true
 		}

@@ -17,17 +17,20 @@ const (
 	// trackPatch is how many modules on each side of a node are looked at.
 	trackPatch = 3
 	// trackWork is a node: its patch in so many places.
-	trackWork = 3000
+	trackWork = 7000
 )
 
 // tracker bends a grid to the modules.
 type tracker struct {
+	f      *scanner.Frame
+	levels *thresholdMap
+
 	by    [maxNodes * maxNodes]Point // how far each node was moved, in modules
 	known [maxNodes * maxNodes]bool
 }
 
 // track bends g, which is nearly right, to what is seen.
-func (t *tracker) track(f *scanner.Frame, g *grid) {
+func (t *tracker) track(g *grid) {
 	m := mesh{}
 	m.even(g.side)
 	n := m.n
@@ -43,7 +46,7 @@ func (t *tracker) track(f *scanner.Frame, g *grid) {
 		for j := range n {
 			for i := range n {
 				if k := j*n + i; !t.known[k] && min(i+j, n-1-i+j, i+n-1-j) == ring {
-					t.by[k] = t.node(f, g, i, j)
+					t.by[k] = t.node(g, i, j)
 					t.known[k] = true
 				}
 			}
@@ -85,7 +88,7 @@ func (m *mesh) even(side int) {
 }
 
 // node finds how far a node is to be moved.
-func (t *tracker) node(f *scanner.Frame, g *grid, i, j int) Point {
+func (t *tracker) node(g *grid, i, j int) Point {
 	n := g.mesh.n
 	var sum Point
 	weight := 0.0
@@ -116,7 +119,7 @@ func (t *tracker) node(f *scanner.Frame, g *grid, i, j int) Point {
 	best, at := math.Inf(-1), sum
 	look := func(x, y float64) {
 		q := p.along(du, sum.X+x).along(dv, sum.Y+y)
-		if s := eyeOpening(f, q, du, dv) * (1 - 0.15*(x*x+y*y)); s > best {
+		if s := float64(t.opening(q, du, dv)) * (1 - 0.15*(x*x+y*y)); s > best {
 			best, at = s, Point{sum.X + x, sum.Y + y}
 		}
 	}
@@ -134,21 +137,22 @@ func (t *tracker) node(f *scanner.Frame, g *grid, i, j int) Point {
 	return at
 }
 
-// eyeOpening is how much the modules around p differ from each other.
-func eyeOpening(f *scanner.Frame, p, du, dv Point) float64 {
+// opening is how far from the threshold the modules around p are: as an eye
+// diagram is widest where bits are to be sampled. How many of them are dark does
+// not count, or patches would drift to where light and dark are mixed.
+func (t *tracker) opening(p, du, dv Point) int {
 	ux, uy, vx, vy := int(du.X*256), int(du.Y*256), int(dv.X*256), int(dv.Y*256)
 	x0, y0 := int(p.X*256)-trackPatch*(ux+vx), int(p.Y*256)-trackPatch*(uy+vy)
-	sum, squares := 0, 0
-	const side = 2*trackPatch + 1
-	for range side {
+	sum := 0
+	f := t.f
+	for range 2*trackPatch + 1 {
 		x, y := x0, y0
-		for range side {
-			v := grey(f, x, y) / 4
-			sum += v
-			squares += v * v
+		for range 2*trackPatch + 1 {
+			xi, yi := min(max(x>>8, 0), f.Width-1), min(max(y>>8, 0), f.Height-1)
+			sum += abs(grey(f, x, y) - unit*t.levels.levelAt(xi, yi))
 			x, y = x+ux, y+uy
 		}
 		x0, y0 = x0+vx, y0+vy
 	}
-	return float64(squares - sum*sum/(side*side))
+	return sum
 }
