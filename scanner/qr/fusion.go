@@ -311,7 +311,7 @@ func (r *Reader) unstack(st *stack) bool {
 	if mirrored {
 		r.soft.transpose()
 	}
-	if !r.symbols.bears(r.soft.v, r.symbols.layouts[r.soft.side/4-4]) {
+	if !r.symbols.bears(r.soft.v) {
 		st.n = 0
 		st.add(&r.fusion.seen)
 		return false
@@ -333,7 +333,9 @@ const (
 
 // bears reports whether v shows the code that was decoded last, each of its
 // blocks as well as the others.
-func (r *symbolReader) bears(v []int16, l *layout) bool {
+func (r *symbolReader) bears(v []int16) bool {
+	l := r.laid
+	interleave(r.last, func(code, block int) { r.words[code] = r.blocks[block] })
 	// Which block a codeword is of.
 	r.order = r.order[:0]
 	blocks, _ := eachBlock(r.last, func(i, start, _ int) {

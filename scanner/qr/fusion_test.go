@@ -181,10 +181,10 @@ func TestBears(t *testing.T) {
 	if _, _, err := s.decode(&m, true); err != nil {
 		t.Fatal(err)
 	}
-	if !s.bears(a, l) {
+	if !s.bears(a) {
 		t.Error("a code does not bear itself")
 	}
-	if s.bears(b, l) {
+	if s.bears(b) {
 		t.Error("a code bears another")
 	}
 	// One block of the second code, the rest of the first.
@@ -197,7 +197,7 @@ func TestBears(t *testing.T) {
 			}
 		}
 	}
-	if s.bears(mixed, l) {
+	if s.bears(mixed) {
 		t.Error("a code bears one that differs in a block")
 	}
 	// Noise, and a third that says nothing, take nothing from it.
@@ -208,7 +208,7 @@ func TestBears(t *testing.T) {
 			a[i] = 0
 		}
 	}
-	if !s.bears(a, l) {
+	if !s.bears(a) {
 		t.Error("a code does not bear itself in noise")
 	}
 }

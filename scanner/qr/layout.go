@@ -9,8 +9,13 @@ import (
 // layout says what the modules of a version are for (ISO/IEC 18004, 6.3 and
 // 7.7.3). Places are indices into modules.v.
 type layout struct {
-	version *decoder.Version
+	version int
 	side    int
+	// levels are the blocks of each level of error correction, by its two bits.
+	levels [4]blocks
+	// lead is how many bits of the first codeword are none: they are not in the
+	// code.
+	lead int
 	// centres of the alignment patterns in each direction.
 	centres []int
 	// order of the modules that carry bits of codewords.
@@ -19,6 +24,14 @@ type layout struct {
 	masks []uint8
 	// known are the modules that look the same in every code.
 	known []knownModule
+}
+
+// blocks says into which blocks the codewords of a code are divided: so many
+// that hold so much data, and so many others that hold one more.
+type blocks struct {
+	check       int // codewords of each
+	count, data [2]int
+	first       bool // Model 1's, which do not take turns
 }
 
 // knownModule is a module whose colour the standard says.
@@ -46,7 +59,16 @@ func (l *layouts) of(version int) (*layout, error) {
 }
 
 func newLayout(v *decoder.Version) *layout {
-	l := &layout{version: v, side: v.GetDimensionForVersion(), centres: v.GetAlignmentPatternCenters()}
+	l := &layout{version: v.GetVersionNumber(), side: v.GetDimensionForVersion(), centres: v.GetAlignmentPatternCenters()}
+	for level, of := range [4]decoder.ErrorCorrectionLevel{
+		decoder.ErrorCorrectionLevel_M, decoder.ErrorCorrectionLevel_L, decoder.ErrorCorrectionLevel_H, decoder.ErrorCorrectionLevel_Q,
+	} {
+		b := v.GetECBlocksForLevel(of)
+		l.levels[level].check = b.GetECCodewordsPerBlock()
+		for i, kind := range b.GetECBlocks() {
+			l.levels[level].count[i], l.levels[level].data[i] = kind.GetCount(), kind.GetDataCodewords()
+		}
+	}
 	d := l.side
 	pitch := d + 2
 	taken := make([]bool, d*d)
@@ -58,14 +80,7 @@ func newLayout(v *decoder.Version) *layout {
 		take(x, y)
 		l.known = append(l.known, knownModule{uint16((y+1)*pitch + x + 1), dark})
 	}
-	for _, o := range [3][2]int{{0, 0}, {d - 7, 0}, {0, d - 7}} {
-		for y := -1; y <= 7; y++ {
-			for x := -1; x <= 7; x++ {
-				r := max(abs(x-3), abs(y-3))
-				know(o[0]+x, o[1]+y, r == 3 || r <= 1)
-			}
-		}
-	}
+	finderModules(d, know)
 	last := len(l.centres) - 1
 	for j, cy := range l.centres {
 		for i, cx := range l.centres {
@@ -79,10 +94,7 @@ func newLayout(v *decoder.Version) *layout {
 			}
 		}
 	}
-	for i := 8; i < d-8; i++ {
-		know(i, 6, i&1 == 0)
-		know(6, i, i&1 == 0)
-	}
+	timingModules(d, know)
 	for i := range 9 { // format
 		take(i, 8)
 		take(8, i)
@@ -121,6 +133,27 @@ func newLayout(v *decoder.Version) *layout {
 		up = !up
 	}
 	return l
+}
+
+// finderModules calls know with the modules of the finder patterns and of what
+// separates them from the rest, also with those that would be outside.
+func finderModules(side int, know func(x, y int, dark bool)) {
+	for _, o := range [3][2]int{{0, 0}, {side - 7, 0}, {0, side - 7}} {
+		for y := -1; y <= 7; y++ {
+			for x := -1; x <= 7; x++ {
+				r := max(abs(x-3), abs(y-3))
+				know(o[0]+x, o[1]+y, r == 3 || r <= 1)
+			}
+		}
+	}
+}
+
+// timingModules calls know with the modules of the timing patterns.
+func timingModules(side int, know func(x, y int, dark bool)) {
+	for i := 8; i < side-8; i++ {
+		know(i, 6, i&1 == 0)
+		know(6, i, i&1 == 0)
+	}
 }
 
 // masksAt returns which of the eight mask patterns turn the module at column x,

@@ -66,7 +66,7 @@ type Reader struct {
 	triples []triple
 	grid    grid
 	tracker tracker
-	used    [maxFinders]bool // finders of codes that were read
+	used    [maxFinders]int8 // what codes that were read say of the finders
 	raw     modules
 	equal   modules
 	soft    softModules
@@ -173,7 +173,7 @@ func (r *Reader) pass(f scanner.Frame, v view, nearest bool) {
 func (r *Reader) each(v view, nearest bool, tries int, read func(*Reader, [3]finder) (Code, bool)) {
 	found := r.search.found
 	for _, t := range r.triples {
-		if r.used[t.top] || r.used[t.right] || r.used[t.bottom] {
+		if in := r.used[t.top]; in == ofCode || r.used[t.right] != in || r.used[t.bottom] != in || in > 0 && !r.nested(t) {
 			continue
 		}
 		if nearest && len(r.codes) > 0 && t.length*v.factor < r.codes[0].Size {
@@ -188,12 +188,33 @@ func (r *Reader) each(v view, nearest bool, tries int, read func(*Reader, [3]fin
 			continue
 		}
 		for i, p := range found {
-			r.used[i] = r.used[i] || surrounds(&code.Corners, p.at)
+			if surrounds(&code.Corners, p.at) {
+				r.used[i] = withinIt + int8(len(r.codes))
+			}
 		}
+		r.used[t.top], r.used[t.right], r.used[t.bottom] = ofCode, ofCode, ofCode
 		if r.keep(code.in(v), nearest); len(r.codes) == maxCodes {
 			return
 		}
 	}
+}
+
+// What codes that were read say of a finder: it is a corner of one, or lies
+// within the first, second and so on.
+const (
+	ofCode   = -1
+	withinIt = 1
+)
+
+// nested reports whether three finders within a code may be those of another,
+// which some print into it: not the chance patterns of its data.
+func (r *Reader) nested(t triple) bool {
+	for _, i := range [3]int{t.top, t.right, t.bottom} {
+		if p := &r.search.found[i]; p.seen < 2 || !sure(&r.frame, p) {
+			return false
+		}
+	}
+	return true
 }
 
 // in is a code of what was looked at, as it is in the picture.

@@ -343,6 +343,24 @@ func TestNearestFirst(t *testing.T) {
 	}
 }
 
+// TestNested prints a code into the middle of another.
+func TestNested(t *testing.T) {
+	f := frameOf(t, native(4), 8)
+	inner := frameOf(t, "JKM1:INNER", 3)
+	left, top := (f.Width-inner.Width)/2, (f.Height-inner.Height)/2
+	for y := range inner.Height {
+		copy(f.Pix[(top+y)*f.Stride+left:], inner.Pix[y*inner.Stride:][:inner.Width])
+	}
+	var r Reader
+	got, err := r.Read(f)
+	if err != nil || len(got) != 2 || string(got[0].Payload) != native(4) || string(got[1].Payload) != "JKM1:INNER" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, err := r.Decode(f); err != nil || string(got) != native(4) {
+		t.Errorf("the nearest is %.40q, %v", got, err)
+	}
+}
+
 func TestPictureLimits(t *testing.T) {
 	for _, tt := range []struct {
 		text   string
@@ -371,6 +389,8 @@ func TestSegments(t *testing.T) {
 	}{
 		// ISO/IEC 18004:2015, 7.4.3: the numeric example, and 7.4.4: "AC-42".
 		{name: "numeric", bits: "0001 0000001000 0000001100 0101011001 1000011 0000", want: "01234567"},
+		{name: "two digits over", bits: "0001 0000000101 0001111011 0000111 0000", want: "12307"},
+		{name: "100 as two digits", bits: "0001 0000000010 1100100 0000", bad: true},
 		{name: "alphanumeric", bits: "0010 000000101 00111001110 11100111001 000010 0000", want: "AC-42"},
 		{name: "bytes", bits: "0100 00000010 11111111 00000000 0000", want: "\xff\x00"},
 		{name: "kanji 点茗", bits: "1000 00000010 0110110011111 1101010101010 0000", want: "\x93\x5f\xe4\xaa"},
@@ -385,7 +405,7 @@ func TestSegments(t *testing.T) {
 		{name: "pair 2025", bits: "0010 000000010 11111101001 0000", bad: true},
 	} {
 		raw := pack(tt.bits)
-		got, err := parseSegments(raw, 1)
+		got, err := parseSegments(raw, 0, 1)
 		if tt.bad != (err != nil) || string(got) != tt.want {
 			t.Errorf("%s: got %q, %v, want %q", tt.name, got, err, tt.want)
 		}
@@ -411,7 +431,7 @@ func FuzzSegments(f *testing.F) {
 		if len(data) > 2956 { // version 40-L
 			return
 		}
-		out, err := parseSegments(data, 1+int(version)%40)
+		out, err := parseSegments(data, 0, 1+int(version)%40)
 		if err == nil && len(out) > 3*len(data) { // ten bits make three digits
 			t.Errorf("%d bytes out of %d", len(out), len(data))
 		}

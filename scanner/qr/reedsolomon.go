@@ -2,9 +2,9 @@ package qr
 
 import "math/bits"
 
-// maxCheck is how many check codewords a block has at most (ISO/IEC 18004,
-// table 9).
-const maxCheck = 30
+// maxCheck is how many check codewords a block has at most (ISO/IEC 18004 of
+// 2000, table M.4; those of Model 2 have 30).
+const maxCheck = 68
 
 // field are the logarithms of GF(2⁸) modulo x⁸+x⁴+x³+x²+1, and what powers of
 // the root times each value are.

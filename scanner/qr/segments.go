@@ -28,20 +28,22 @@ const (
 
 // countBits is the width of the character count (ISO/IEC 18004, table 3).
 func countBits(mode, version int) int {
-	row := map[int][3]int{
-		modeNumeric: {10, 12, 14},
-		modeAlnum:   {9, 11, 13},
-		modeByte:    {8, 16, 16},
-		modeKanji:   {8, 10, 12},
-		modeHanzi:   {8, 10, 12},
-	}[mode]
+	size := 2
 	switch {
 	case version <= 9:
-		return row[0]
+		size = 0
 	case version <= 26:
-		return row[1]
-	default:
-		return row[2]
+		size = 1
+	}
+	switch mode {
+	case modeNumeric:
+		return 10 + 2*size
+	case modeAlnum:
+		return 9 + 2*size
+	case modeByte:
+		return 8 + 8*min(size, 1)
+	default: // Kanji and Hanzi
+		return 8 + 2*size
 	}
 }
 
@@ -62,10 +64,11 @@ func (b *bitString) read(n int) int {
 		b.short = true
 		return 0
 	}
-	v := 0
-	for range n {
-		v = v<<1 | int(b.data[b.at/8]>>(7-b.at%8)&1)
-		b.at++
+	v, got := 0, 0
+	for got < n {
+		here := min(8-b.at%8, n-got) // of this byte
+		v = v<<here | int(b.data[b.at/8]<<(b.at%8)>>(8-here))
+		b.at, got = b.at+here, got+here
 	}
 	return v
 }
@@ -73,10 +76,11 @@ func (b *bitString) read(n int) int {
 // parseSegments returns the bytes that a code of that version carries in its
 // data codewords: byte segments as they are, digits and letters as ASCII, Kanji
 // as Shift JIS and Hanzi as GB 2312. What names a character set and the header
-// of a code in several parts are passed over.
-func parseSegments(data []byte, version int) ([]byte, error) {
-	b := &bitString{data: data}
-	var out []byte
+// of a code in several parts are passed over, and so are the lead bits at the
+// beginning.
+func parseSegments(data []byte, lead, version int) ([]byte, error) {
+	b := bitString{data: data, at: lead}
+	out := make([]byte, 0, len(data))
 	fnc1 := false
 	for b.left() >= 4 {
 		mode := b.read(4)
@@ -128,12 +132,12 @@ func (b *bitString) segment(out []byte, mode, count int, fnc1 bool) ([]byte, err
 	case modeNumeric:
 		for ; count > 0 && !b.short; count -= 3 {
 			n := min(count, 3)
-			v := b.read([]int{0, 4, 7, 10}[n])
-			digits := fmt.Sprintf("%0*d", n, v)
-			if len(digits) > n {
+			v := b.read(3*n + 1)
+			if v >= [4]int{1, 10, 100, 1000}[n] {
 				return nil, fmt.Errorf("%w: %d as %d digits", errSegments, v, n)
 			}
-			out = append(out, digits...)
+			digits := [3]byte{'0' + byte(v/100), '0' + byte(v/10%10), '0' + byte(v%10)}
+			out = append(out, digits[3-n:]...)
 		}
 	case modeAlnum:
 		start := len(out)

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/makiuchi-d/gozxing"
-	"github.com/makiuchi-d/gozxing/qrcode/decoder"
 )
 
 // errDamaged is a code that was found and has more errors than it can repair.
@@ -22,26 +19,30 @@ const (
 	leastFormat = 40
 	// goodFormat is the format information of a code, and hardly of anything else.
 	goodFormat = 60
+	// sureFormat is one of Model 2, and not of Model 1 with another mask.
+	sureFormat = 90
 	// maxBlocks and maxBlock are the most blocks in a code and codewords in a
-	// block (ISO/IEC 18004, table 9).
+	// block (ISO/IEC 18004, table 9; of 2000, table M.4).
 	maxBlocks = 81
-	maxBlock  = 153
+	maxBlock  = 238
 )
 
 // symbolReader turns soft modules into the bytes of a code.
 type symbolReader struct {
 	layouts layouts
-	decoder *decoder.Decoder
+	first   firstLayouts
 	words   []byte   // codewords as they are in the code
 	doubt   []uint16 // how doubtful each codeword is: small is doubtful
 	blocks  []byte
 	trust   []uint16
 	order   []int
+	data    []byte // data codewords, without the blocks
 	// fit is how well the format information of the last code did, of 100.
 	fit      int
 	thorough bool
-	// last and mask are of the code that was decoded last.
-	last *decoder.ECBlocks
+	// laid, last and mask are of the code that was decoded last.
+	laid *layout
+	last *blocks
 	mask int
 }
 
@@ -53,8 +54,9 @@ type format struct {
 }
 
 // formatOf finds the value that fits both copies best, read both ways: along
-// the rows, and mirrored.
-func formatOf(s *softModules) (best format) {
+// the rows, and mirrored. Turned are the bits that another mask than Model 2's
+// turns around.
+func formatOf(s *softModules, turned uint16) (best format) {
 	pitch, limit := s.pitch(), s.scale()
 	places := formatPlaces(s.side)
 	for _, mirrored := range [2]bool{false, true} {
@@ -75,6 +77,7 @@ func formatOf(s *softModules) (best format) {
 		all = max(all, 15*limit) // two copies that contradict each other say little
 		for value, code := range formatCodes {
 			sum := 0
+			code ^= turned
 			for i, v := range soft {
 				if code>>(14-i)&1 == 1 {
 					sum += v
@@ -99,26 +102,44 @@ func (r *symbolReader) decode(s *softModules, thorough bool) (payload []byte, mi
 	if err != nil {
 		return nil, false, err
 	}
-	f := formatOf(s)
-	r.fit = f.fit
-	if f.fit < leastFormat {
+	f := formatOf(s, 0)
+	var first format
+	if f.fit < sureFormat && s.side <= maxFirstSide {
+		if first = formatOf(s, firstTurns); first.fit < goodFormat || first.fit < f.fit {
+			first = format{}
+		}
+	}
+	if r.fit = max(f.fit, first.fit); r.fit < leastFormat {
 		return nil, false, errDamaged
+	}
+	if payload, err = r.decodeAs(s, l, f, thorough); err == nil || first.fit == 0 {
+		return payload, f.mirrored, err
+	}
+	payload, err = r.decodeAs(s, r.first.of(l.version), first, thorough)
+	return payload, first.mirrored, err
+}
+
+// decodeAs reads the code whose soft modules are s, if it has that layout and
+// format. What is mirrored is turned around while it is looked at, and stays so
+// when it was read.
+func (r *symbolReader) decodeAs(s *softModules, l *layout, f format, thorough bool) ([]byte, error) {
+	if f.mirrored {
+		s.transpose()
+	}
+	r.take(s, l, f.mask)
+	r.thorough = thorough
+	r.laid, r.last, r.mask = l, &l.levels[f.level], f.mask
+	err := errDamaged
+	if r.repair(r.last) {
+		var payload []byte
+		if payload, err = r.read(); err == nil {
+			return payload, nil
+		}
 	}
 	if f.mirrored {
 		s.transpose()
 	}
-	level, err := decoder.ErrorCorrectionLevel_ForBits(uint(f.level))
-	if err != nil {
-		return nil, f.mirrored, fmt.Errorf("%w: level %d", errDamaged, f.level)
-	}
-	r.take(s, l, f.mask)
-	r.thorough = thorough
-	r.last, r.mask = l.version.GetECBlocksForLevel(level), f.mask
-	if !r.repair(r.last) {
-		return nil, f.mirrored, errDamaged
-	}
-	payload, err = r.read(l, f)
-	return payload, f.mirrored, err
+	return nil, err
 }
 
 // take reads the codewords off the modules, without the mask.
@@ -144,26 +165,30 @@ func (r *symbolReader) take(s *softModules, l *layout, mask int) {
 		}
 		r.words[i], r.doubt[i] = word, uint16(least)
 	}
+	r.words[0] &= 0xff >> l.lead
 }
 
 // eachBlock calls do with each block's length, number of data codewords, and
 // where it begins when the blocks lie one behind the other.
-func eachBlock(b *decoder.ECBlocks, do func(i, start, data int)) (blocks, check int) {
-	check = b.GetECCodewordsPerBlock()
+func eachBlock(b *blocks, do func(i, start, data int)) (n, check int) {
 	start := 0
-	for _, kind := range b.GetECBlocks() {
-		for range kind.GetCount() {
-			do(blocks, start, kind.GetDataCodewords())
-			start += kind.GetDataCodewords() + check
-			blocks++
+	for kind, count := range b.count {
+		for range count {
+			do(n, start, b.data[kind])
+			start += b.data[kind] + b.check
+			n++
 		}
 	}
-	return blocks, check
+	return n, b.check
 }
 
 // interleave moves codewords between their order in the code, taking turns between
 // the blocks, and blocks one behind the other (ISO/IEC 18004, 7.6).
-func interleave(b *decoder.ECBlocks, do func(code, block int)) {
+func interleave(b *blocks, do func(code, block int)) {
+	if b.first {
+		inRow(b, do)
+		return
+	}
 	var starts, datas [maxBlocks]int
 	most := 0
 	blocks, check := eachBlock(b, func(i, start, data int) {
@@ -187,16 +212,33 @@ func interleave(b *decoder.ECBlocks, do func(code, block int)) {
 	}
 }
 
+// inRow is interleave for Model 1: the data of each block, one behind the other,
+// then the check codewords of each.
+func inRow(b *blocks, do func(code, block int)) {
+	code := 0
+	eachBlock(b, func(_, start, data int) {
+		for k := range data {
+			do(code, start+k)
+			code++
+		}
+	})
+	eachBlock(b, func(_, start, data int) {
+		for k := range b.check {
+			do(code, start+data+k)
+			code++
+		}
+	})
+}
+
 // repair corrects every block, or none.
-func (r *symbolReader) repair(b *decoder.ECBlocks) bool {
+func (r *symbolReader) repair(b *blocks) bool {
 	interleave(b, func(code, block int) {
 		r.blocks[block], r.trust[block] = r.words[code], r.doubt[code]
 	})
 	whole := true
-	check := b.GetECCodewordsPerBlock()
 	eachBlock(b, func(_, start, data int) {
-		n := data + check
-		whole = whole && r.block(r.blocks[start:start+n], r.trust[start:start+n], check)
+		n := data + b.check
+		whole = whole && r.block(r.blocks[start:start+n], r.trust[start:start+n], b.check)
 	})
 	return whole
 }
@@ -242,25 +284,11 @@ func (r *symbolReader) attempt(block []byte, check int, s *[maxCheck]uint8, eras
 	return true
 }
 
-// read has the library decode the repaired code, and returns its payload.
-func (r *symbolReader) read(l *layout, f format) ([]byte, error) {
-	level, err := decoder.ErrorCorrectionLevel_ForBits(uint(f.level))
-	if err != nil {
-		return nil, fmt.Errorf("%w: level %d", errDamaged, f.level)
-	}
-	interleave(l.version.GetECBlocksForLevel(level), func(code, block int) { r.words[code] = r.blocks[block] })
-	m, err := r.draw(l, f)
-	if err != nil {
-		return nil, err
-	}
-	if r.decoder == nil {
-		r.decoder = decoder.NewDecoder()
-	}
-	result, err := r.decoder.Decode(m, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	payload, err := parseSegments(result.GetRawBytes(), l.version.GetVersionNumber())
+// read takes the payload out of the repaired blocks.
+func (r *symbolReader) read() ([]byte, error) {
+	r.data = r.data[:0]
+	eachBlock(r.last, func(_, start, data int) { r.data = append(r.data, r.blocks[start:start+data]...) })
+	payload, err := parseSegments(r.data, r.laid.lead, r.laid.version)
 	if err != nil {
 		return nil, err
 	}
@@ -268,38 +296,4 @@ func (r *symbolReader) read(l *layout, f format) ([]byte, error) {
 		return nil, fmt.Errorf("%w: empty", errDamaged)
 	}
 	return payload, nil
-}
-
-// draw makes the matrix of a code from its codewords: all that a decoder looks
-// at.
-func (r *symbolReader) draw(l *layout, f format) (*gozxing.BitMatrix, error) {
-	d := l.side
-	m, err := gozxing.NewSquareBitMatrix(d)
-	if err != nil {
-		return nil, fmt.Errorf("code of %d modules: %w", d, err)
-	}
-	pitch := d + 2
-	for i, at := range l.order {
-		if bit := r.words[i/8] >> (7 - i%8) & 1; bit^l.masks[i]>>f.mask&1 == 1 {
-			m.Set(int(at)%pitch-1, int(at)/pitch-1)
-		}
-	}
-	code := formatCodes[f.level<<3|f.mask]
-	for _, copy := range formatPlaces(d) {
-		for i, p := range copy {
-			if code>>(14-i)&1 == 1 {
-				m.Set(p[0], p[1])
-			}
-		}
-	}
-	if v := l.version.GetVersionNumber(); v >= 7 {
-		code := versionCode(v)
-		for i := range 18 {
-			if code>>i&1 == 1 {
-				m.Set(i/3, d-11+i%3)
-				m.Set(d-11+i%3, i/3)
-			}
-		}
-	}
-	return m, nil
 }
