@@ -107,7 +107,7 @@ faults: ## faults between gate and hub, and what happened: docs/faults.md (as ro
 
 screenshots: build ## pictures of every page and state, in out/screenshots (needs chromium)
 	@mkdir -p out/screenshots
-	@GREENGATE_SCREENSHOTS=$(CURDIR)/out/screenshots $(GO) test -count=1 -run 'InABrowser|LastGreen|Screenshots|IndexPage' ./display/web ./sync/hub ./cmd/viewfinder
+	@GREENGATE_SCREENSHOTS=$(CURDIR)/out/screenshots $(GO) test -count=1 -run 'InABrowser|LastGreen|Screenshots|IndexPage|FleetPage|Contrast|Broken' ./display/web ./sync/hub ./cmd/viewfinder
 
 notices: ## write NOTICES.md anew from the licences of what is linked
 	@deploy/notices
