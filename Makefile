@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 # The race detector needs a C compiler; a machine without one is told so.
 HAVE_CC := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
-.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists bench-passages bench-qr powercut faults screenshots notices clean
+.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists bench-passages bench-qr model powercut faults screenshots notices clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -103,6 +103,11 @@ bench-passages: build ## figures of journal, upload and hub, some 15 minutes (BE
 
 bench-qr: ## the reader of QR codes beside zxing-cpp, zbar and gozxing, some 30 minutes (BENCH_SHORT=1: under one)
 	@GO="$(GO)" deploy/bench-qr
+
+SEQUENCES ?= 1000000
+
+model: ## a million random lives of the lane against its invariants, a few minutes (SEQUENCES=N, GREENGATE_SEED=N)
+	@GREENGATE_SEQUENCES=$(SEQUENCES) $(GO) test -count=1 -timeout 4h -v -run '^TestModel$$' ./gate
 
 powercut: ## cuts the power of journal and hub under QEMU (as root), see deploy/powercut/README.md
 	@GO="$(GO)" deploy/powercut/run

@@ -178,6 +178,7 @@ func (m *machine) stop(at moment) {
 	if m.watch != nil {
 		m.settleWatch()
 	}
+	m.recordWaitingExits()
 	m.endExits()
 	if m.fire {
 		m.fireOver()
@@ -231,6 +232,12 @@ func (m *machine) passed(t time.Time) bool { return !t.IsZero() && !m.at.now.Bef
 
 // expire handles the deadlines that have come.
 func (m *machine) expire() {
+	// First what moves the turnstile: a guard whose act no longer waits for the
+	// journal releases nothing that cannot be released.
+	if m.applying && m.passed(m.applyDue) {
+		m.applyDue = time.Time{}
+		m.fail(faultActuator, "actuator-timeout")
+	}
 	for len(m.exits) > 0 && m.passed(m.exits[0].until) {
 		m.endExit(m.exits[0], NotTurned)
 	}
@@ -249,10 +256,6 @@ func (m *machine) expire() {
 	if m.appending && m.passed(m.appendDue) {
 		m.appendDue = time.Time{}
 		m.fail(faultJournal, "journal-timeout")
-	}
-	if m.applying && m.passed(m.applyDue) {
-		m.applyDue = time.Time{}
-		m.fail(faultActuator, "actuator-timeout")
 	}
 	if m.passed(m.until) {
 		m.timeUp()
@@ -540,6 +543,9 @@ func (m *machine) openedCode(o *opened) {
 			p.look = o.look
 		}
 		m.guardLooked(p)
+		return
+	case job.kind == openNothing && m.state == Recording && p.byGuard && o.fault == nil:
+		m.guardLate(p, o.look)
 		return
 	default:
 		return

@@ -15,7 +15,7 @@ func (m *machine) scanExit(s Scan, code uint64) {
 	}
 	x := &passage{direction: Exit, scanned: s.At, code: code, reason: ExitFree}
 	m.releaseExit(x)
-	if m.faults[faultOpener] != "" || len(m.opens) >= maxExits {
+	if m.faults[faultOpener] != "" || m.faults[faultStopping] != "" || len(m.opens) >= maxExits {
 		m.recordExit(x)
 		return
 	}

@@ -89,21 +89,41 @@ func checkAct(a GuardAct) error {
 
 // guardLooked goes on with a guard's admission unless the code is red by now.
 func (m *machine) guardLooked(p *passage) {
-	var r Reason
-	switch s := p.look.listing.Status; {
-	case s == Void, p.credential != nil && revoked(p.look.revocations, p.credential):
-		r = VoidCode
-	case s == Red:
-		if !p.look.policy.RedOverride {
-			r = RedCode
-		}
-	}
+	r := p.overruled()
 	if r == "" {
 		m.guardRecords(p)
 		return
 	}
 	p.looking, p.byGuard = false, false
 	m.decide(p, Decision{Verdict: Refuse, Reason: r})
+}
+
+// guardLate takes a look that came after its time, while the guard's act is on
+// its way to the disk: what is known to be red before anybody is released is
+// not released.
+func (m *machine) guardLate(p *passage, l look) {
+	p.look = l
+	r := p.overruled()
+	if r == "" {
+		return
+	}
+	m.giveUp(p, NotTurned, r)
+	refused := *p
+	refused.byGuard, refused.abandoned = false, false
+	m.p = &refused
+	m.decide(m.p, Decision{Verdict: Refuse, Reason: r})
+}
+
+// overruled is why a guard may not admit a passage, as the lists say by now; ""
+// if the guard may.
+func (p *passage) overruled() Reason {
+	switch s := p.look.listing.Status; {
+	case s == Void, p.credential != nil && revoked(p.look.revocations, p.credential):
+		return VoidCode
+	case s == Red && !p.look.policy.RedOverride:
+		return RedCode
+	}
+	return ""
 }
 
 // guardRecords writes a guard's admission down before it opens, if the disk is
