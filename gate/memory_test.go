@@ -83,6 +83,9 @@ func TestPseudonym(t *testing.T) {
 	if got := k.pseudonym(ref); !bytes.Equal(got[:], mac.Sum(nil)[:16]) {
 		t.Errorf("got %x", got)
 	}
+	if got := PseudonymOf([32]byte(secret), ref); got != k.pseudonym(ref) {
+		t.Errorf("at the hub %x, at the gate %x", got, k.pseudonym(ref))
+	}
 	if other := k.pseudonym(pass.StatusRef{URI: ref.URI, Index: 70_001}); other == k.pseudonym(ref) {
 		t.Error("two codes, one pseudonym")
 	}

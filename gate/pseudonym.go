@@ -47,15 +47,23 @@ func (k *dayKey) rotate(now time.Time) error {
 	return nil
 }
 
-// pseudonym is the first 16 bytes of HMAC-SHA256 over the status list's URI, a
+// pseudonym is [PseudonymOf] with the key of the day.
+func (k *dayKey) pseudonym(ref pass.StatusRef) Pseudonym { return pseudonymOf(k.mac, ref) }
+
+// PseudonymOf is what stands for a code under a day's key, which the hub has of
+// a KeyRecord: the first 16 bytes of HMAC-SHA256 over the status list's URI, a
 // zero byte and the index, big-endian. The zero byte cannot stand in a URI.
-func (k *dayKey) pseudonym(ref pass.StatusRef) Pseudonym {
+func PseudonymOf(key [32]byte, ref pass.StatusRef) Pseudonym {
+	return pseudonymOf(hmac.New(sha256.New, key[:]), ref)
+}
+
+func pseudonymOf(mac hash.Hash, ref pass.StatusRef) Pseudonym {
 	var sum [sha256.Size]byte
 	var b [1 + 8]byte
 	binary.BigEndian.PutUint64(b[1:], ref.Index)
-	k.mac.Reset()
-	io.WriteString(k.mac, ref.URI)
-	k.mac.Write(b[:])
-	k.mac.Sum(sum[:0])
+	mac.Reset()
+	io.WriteString(mac, ref.URI)
+	mac.Write(b[:])
+	mac.Sum(sum[:0])
 	return Pseudonym(sum[:16])
 }

@@ -278,6 +278,8 @@ var commands = []command{
 			return show(c)(c.hub.UnsealCounts(ctx, hub.GateRef{Gate: c.args[0], By: whoami()}))
 		}
 	}},
+	{words: "trace", args: "URI#INDEX", help: "list where a code passed, at all gates, of the last 14 days; wants -reason; audited", prepare: trace},
+	{words: "audit", help: "print the audit trail, the oldest line first", prepare: audit},
 }
 
 // inviteGate prints a token to be typed, and draws it where a file is named.

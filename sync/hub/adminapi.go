@@ -70,6 +70,8 @@ func (h *Hub) adminHandler(ended <-chan struct{}) http.Handler {
 	op(h, mux, "retention-set", act(h.SetRetention))
 	op(h, mux, "passages", h.Passages)
 	mux.HandleFunc("POST /v1/export", h.serveExport)
+	mux.HandleFunc("POST /v1/trace", h.serveTrace)
+	mux.HandleFunc("POST /v1/audit", h.serveAudit)
 	mux.HandleFunc("POST /v1/tail", h.serveTail(ended))
 	op(h, mux, "index", h.Index)
 	op(h, mux, "verify", h.Verify)

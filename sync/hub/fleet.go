@@ -164,6 +164,16 @@ func (f *fleet) gate(id string) *gateState {
 	return f.get(id)
 }
 
+// site is where a gate stands, "" where nobody said.
+func (f *fleet) site(id string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g := f.gates[id]; g != nil {
+		return g.known.site
+	}
+	return ""
+}
+
 func (f *fleet) get(id string) *gateState {
 	g := f.gates[id]
 	if g == nil {

@@ -388,13 +388,3 @@ func (h *Hub) Serve(ctx context.Context, gates, operator, admin net.Listener) er
 	})
 	return group.Wait()
 }
-
-// audit writes who did what to the audit trail and the log. Neither is told a name.
-func (h *Hub) audit(ctx context.Context, by, op, object string) error {
-	line := auditLine{At: h.options.Now().UTC(), By: by, Op: op, Object: object}
-	if err := h.appendAudit(ctx, line); err != nil {
-		return fmt.Errorf("audit %s %s: %w", op, object, err)
-	}
-	h.log.Info("audit", "op", op, "object", object, "by", by)
-	return nil
-}

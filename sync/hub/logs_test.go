@@ -265,6 +265,8 @@ func TestLogs(t *testing.T) {
 			}
 		}
 	}
+	// Whoever asks where somebody was may write a name where none belongs.
+	must("trace", TraceRequest{Status: ref, Reason: name + " " + identity, By: desk}, nil)
 	must("gate-revoke", GateRef{Gate: "east-1", By: desk}, nil)
 	do(t, g.client, newRequest(t, http.MethodGet, gates+"/v1/time?"+identity, nil))
 
@@ -280,13 +282,13 @@ func TestLogs(t *testing.T) {
 	asked := 0
 	for _, op := range []string{"declare", "declaration", "declarations", "review", "issue", "recolour", "revoke", "enterprise-add", "enterprises", "permit-issue",
 		"gate-add", "gate-invite", "gate-revoke", "gates", "alarm-clear", "policy", "policy-set", "policy-try", "map-set", "province-add", "revocation-set", "revocation-drop",
-		"breaks", "retention-set", "passages", "export", "tail", "index", "verify", "unseal-counts", identity} {
+		"breaks", "retention-set", "passages", "export", "tail", "trace", "audit", "index", "verify", "unseal-counts", identity} {
 		for _, value := range []string{name, identity, codes["static"], token, latin + "\n"} {
 			if status, text := adminCall(t, admin, op, value); status == http.StatusOK {
 				t.Errorf("%s took a text: %s", op, text)
 			}
 			for _, field := range []string{"name", "region", "category", "state", "id", "declaration", "colour", "kind", "enterprise", "number", "zones", "gate", "site", "county", "hub_url",
-				"policy", "map", "day", "from", "to", "province", "key_id", "scheme", "format", "status", "holder", "holder_key"} {
+				"policy", "map", "day", "from", "to", "province", "key_id", "scheme", "format", "reason", "since", "status", "holder", "holder_key"} {
 				if field == "gate" && strings.HasPrefix(op, "gate-") || field == "number" {
 					continue // how the operator names a gate or an enterprise is for the log
 				}

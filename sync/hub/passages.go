@@ -1,15 +1,16 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -365,6 +366,64 @@ func (h *Hub) messages(ctx context.Context, id string) iter.Seq2[stored, error] 
 	}
 }
 
+const (
+	// receivedAhead is how many stored batches are on their way from the storage
+	// at a time; each has up to a megabyte.
+	receivedAhead = 16
+	// progressEvery is how often a long look at what is stored says how far it is.
+	progressEvery = time.Second
+)
+
+// received reads the batches that came since a time, of one gate or of all, up to
+// what is there now, each gate's in order. It says now and then how many it has read.
+func (h *Hub) received(ctx context.Context, since time.Time, id string, each func(stored) error, progress func(read, of uint64)) error {
+	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since}
+	if id != "" {
+		config.FilterSubjects = []string{passagesPrefix + id}
+	}
+	c, err := h.store.passages.OrderedConsumer(ctx, config)
+	if err != nil {
+		return err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	of := info.NumPending
+	if of == 0 {
+		return nil
+	}
+	messages, err := c.Messages(jetstream.PullMaxMessages(receivedAhead))
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	told := h.options.Now()
+	for read := range of {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return cmp.Or(ctx.Err(), err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		s, err := parseStored(strings.TrimPrefix(m.Subject(), passagesPrefix), m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp)
+		if err != nil {
+			return err
+		}
+		if err := each(s); err != nil {
+			return err
+		}
+		if now := h.options.Now(); now.Sub(told) >= progressEvery {
+			told = now
+			progress(read+1, of)
+		}
+	}
+	progress(of, of)
+	return nil
+}
+
 // All reads the clear parts of a gate's records behind a sequence, in order.
 func (h *Hub) All(ctx context.Context, id string, after uint64) iter.Seq2[Passage, error] {
 	return func(yield func(Passage, error) bool) {
@@ -530,21 +589,4 @@ func (h *Hub) unseal(ctx context.Context, by, id string, each func(Passage, gate
 		}
 	}
 	return nil
-}
-
-// auditLine is one line of the audit trail.
-type auditLine struct {
-	At     time.Time `json:"at"`
-	By     string    `json:"by"`
-	Op     string    `json:"op"`
-	Object string    `json:"object"`
-}
-
-func (h *Hub) appendAudit(ctx context.Context, l auditLine) error {
-	data, err := json.Marshal(l)
-	if err != nil {
-		return err
-	}
-	_, err = h.store.js.Publish(ctx, auditSubject, data)
-	return err
 }

@@ -106,6 +106,58 @@ func (h *Hub) unsealer(ctx context.Context, id string, segment uint64) (*passage
 	return passage.OpenSegmentKey(id, k, h.passages)
 }
 
+// maxUnsealers bounds the opened keys of segments that are kept at hand. A gate
+// sends its records one by one, and opening a key takes as long as judging fifty.
+const maxUnsealers = 4096
+
+// unsealers opens sealed parts of many gates in one go, with the keys of their
+// segments kept at hand.
+type unsealers struct {
+	hub  *Hub
+	kept map[segmentRef]unsealing
+}
+
+type segmentRef struct {
+	gate    string
+	segment uint64
+}
+
+// unsealing is an opened key, or why it does not open: many records ask for the
+// one that is destroyed too.
+type unsealing struct {
+	*passage.Unsealer
+	err error
+}
+
+func newUnsealers(h *Hub) *unsealers { return &unsealers{h, map[segmentRef]unsealing{}} }
+
+// unseal opens a sealed part. An error that is not [isUntold] is the storage's,
+// and says nothing about the record; one that wraps [ErrNotFound] says that the key is destroyed.
+func (u *unsealers) unseal(ctx context.Context, b *passage.Batch, e passage.Entry) (gate.Sealed, error) {
+	ref := segmentRef{b.Gate, e.Segment}
+	k, ok := u.kept[ref]
+	if !ok {
+		k.Unsealer, k.err = u.hub.unsealer(ctx, b.Gate, e.Segment)
+		if k.err != nil && !isUntold(k.err) {
+			return gate.Sealed{}, k.err
+		}
+		if len(u.kept) >= maxUnsealers {
+			clear(u.kept)
+		}
+		u.kept[ref] = k
+	}
+	if k.err != nil {
+		return gate.Sealed{}, k.err
+	}
+	return k.Open(e)
+}
+
+// isUntold reports whether a sealed part cannot be opened by anybody: its key is
+// destroyed, or its bytes are not what a gate seals.
+func isUntold(err error) bool {
+	return errors.Is(err, passage.ErrSealed) || errors.Is(err, passage.ErrMalformed) || errors.Is(err, passage.ErrTooLarge)
+}
+
 // EraseKeys erases the keys of all segments whose day is before that of a time:
 // their bytes are overwritten in the store, and nobody can open what was sealed
 // with them. It returns how many.

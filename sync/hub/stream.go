@@ -44,7 +44,13 @@ const (
 // streamed is one line of an answer that is read while it comes. An answer that
 // ends without End was cut.
 type streamed struct {
-	Passage *Passage `json:"passage,omitempty"`
+	Passage *Passage   `json:"passage,omitempty"`
+	Audit   *AuditLine `json:"audit,omitempty"`
+	// Progress, Traced, Untold and Trace are of a trace; the last comes without its lists.
+	Progress *TraceProgress `json:"progress,omitempty"`
+	Traced   *TracedPassage `json:"traced,omitempty"`
+	Untold   *Untold        `json:"untold,omitempty"`
+	Trace    *TraceReport   `json:"trace,omitempty"`
 	// LeftOut counts the batches that a tail was too slow for.
 	LeftOut uint64    `json:"left_out,omitempty"`
 	Error   *apiError `json:"error,omitempty"`
@@ -130,6 +136,28 @@ func (l *lines) write(v streamed, flush bool) error {
 	return l.rc.Flush()
 }
 
+// fail answers an error: as every operation does where nothing was written yet,
+// else as the last line. Whoever is gone cannot be told, and who is not sees
+// that the end is missing.
+func (l *lines) fail(h *Hub, w http.ResponseWriter, op string, err error) {
+	if !l.sent {
+		h.conclude(w, op, nil, err)
+		return
+	}
+	e := apiError{Error: err.Error()}
+	for _, k := range kinds {
+		if errors.Is(err, k.err) {
+			e.Kind = k.word
+		}
+	}
+	if e.Kind == "" && !errors.Is(err, context.Canceled) {
+		h.log.Error("answer ended early", "op", op, "err", err)
+	}
+	if err := l.write(streamed{Error: &e}, true); err != nil {
+		h.log.Debug("answer not read to its end", "op", op, "err", err)
+	}
+}
+
 // request reads the JSON of a streamed operation.
 func request[Request any](w http.ResponseWriter, r *http.Request) (in Request, ok bool) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAdminRequest))
@@ -154,14 +182,8 @@ func (h *Hub) serveExport(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newLines(w)
 	for p, err := range h.export(r.Context(), in) {
-		if err != nil && !out.sent {
-			h.conclude(w, "export", nil, err)
-			return
-		}
 		if err != nil {
-			h.log.Error("export ended early", "err", err)
-			// Whoever is gone cannot be told; who is not, sees that the end is missing.
-			_ = out.write(streamed{Error: &apiError{Error: err.Error()}}, true)
+			out.fail(h, w, "export", err)
 			return
 		}
 		if err := out.write(streamed{Passage: &p}, false); err != nil {

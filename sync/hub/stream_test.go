@@ -90,7 +90,7 @@ func TestExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var line auditLine
+	var line AuditLine
 	if err := decodeStrict(m.Data, &line); err != nil || line.Op != "export" || line.By != "op" {
 		t.Errorf("audit %+v, %v", line, err)
 	}

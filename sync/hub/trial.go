@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"greengate/gate"
 	"greengate/gate/passage"
 )
@@ -26,15 +24,6 @@ const (
 	// trialAhead is how far a gate's clock may be ahead of the hub's: a record of
 	// the day may have been received that long before the day began.
 	trialAhead = time.Hour
-	// maxUnsealers bounds the opened keys of segments that are kept at hand. A
-	// gate sends its records one by one, and opening a key takes as long as
-	// judging fifty.
-	maxUnsealers = 4096
-	// trialMessages is how many stored batches are on their way from the storage
-	// at a time; each has up to a megabyte.
-	trialMessages = 16
-	// progressEvery is how often a long trial says how far it is.
-	progressEvery = time.Second
 )
 
 // TrialRequest asks what a policy, or a map, would have changed.
@@ -200,14 +189,9 @@ type trial struct {
 	would    *gate.Policy  // nil for what was in force
 	other    *gate.RiskMap // nil for what the gates had
 	policies map[uint64]*gate.Policy
-	open     map[segmentRef]*passage.Unsealer
+	open     *unsealers
 	gates    map[string]*TrialCounts
 	judged   uint64
-}
-
-type segmentRef struct {
-	gate    string
-	segment uint64
 }
 
 // TryPolicy judges the decisions of a window again. It reads them as a stream,
@@ -244,7 +228,7 @@ func (h *Hub) TryPolicy(ctx context.Context, r TrialRequest, progress func(Trial
 // newTrial checks the request and compares its policy with the one in force.
 func (h *Hub) newTrial(ctx context.Context, r TrialRequest) (*trial, TrialReport, error) {
 	fail := func(err error) (*trial, TrialReport, error) { return nil, TrialReport{}, err }
-	t := &trial{hub: h, policies: map[uint64]*gate.Policy{}, open: map[segmentRef]*passage.Unsealer{}, gates: map[string]*TrialCounts{}}
+	t := &trial{hub: h, policies: map[uint64]*gate.Policy{}, open: newUnsealers(h), gates: map[string]*TrialCounts{}}
 	var err error
 	if t.from, t.to, err = r.window(h.options.Now(), h.options.Location); err != nil {
 		return fail(err)
@@ -344,53 +328,9 @@ func differences(now, tried gate.Policy) ([]TrialDifference, error) {
 
 // run reads what was received since the window began, up to what is there now.
 func (t *trial) run(ctx context.Context, id string, progress func(TrialProgress)) error {
-	since := t.from.Add(-trialAhead)
-	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since}
-	if id != "" {
-		config.FilterSubjects = []string{passagesPrefix + id}
-	}
-	c, err := t.hub.store.passages.OrderedConsumer(ctx, config)
-	if err != nil {
-		return err
-	}
-	info, err := c.Info(ctx)
-	if err != nil {
-		return err
-	}
-	p := TrialProgress{Of: info.NumPending}
-	if p.Of == 0 {
-		return nil
-	}
-	messages, err := c.Messages(jetstream.PullMaxMessages(trialMessages))
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	told := t.hub.options.Now()
-	for ; p.Batches < p.Of; p.Batches++ {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return cmp.Or(ctx.Err(), err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		s, err := parseStored(strings.TrimPrefix(m.Subject(), passagesPrefix), m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp)
-		if err != nil {
-			return err
-		}
-		if err := t.batch(ctx, s); err != nil {
-			return err
-		}
-		if now := t.hub.options.Now(); now.Sub(told) >= progressEvery {
-			told, p.Decisions = now, t.judged
-			progress(p)
-		}
-	}
-	p.Decisions = t.judged
-	progress(p)
-	return nil
+	return t.hub.received(ctx, t.from.Add(-trialAhead), id, func(s stored) error { return t.batch(ctx, s) }, func(read, of uint64) {
+		progress(TrialProgress{Batches: read, Of: of, Decisions: t.judged})
+	})
 }
 
 // batch judges the decisions of the window in one stored batch.
@@ -413,9 +353,12 @@ func (t *trial) batch(ctx context.Context, s stored) error {
 			t.gates[id] = c
 		}
 		t.judged++
-		if r.Sealed, err = t.unseal(ctx, s.batch, e); err != nil {
+		if r.Sealed, err = t.open.unseal(ctx, s.batch, e); isUntold(err) {
 			c.cannot(whySealed)
 			continue
+		}
+		if err != nil {
+			return err
 		}
 		was, err := t.policy(ctx, r.Policy)
 		if err != nil {
@@ -432,23 +375,6 @@ func (t *trial) batch(ctx context.Context, s stored) error {
 		c.add(r, gate.Rejudge(r, *was, *would, t.other))
 	}
 	return nil
-}
-
-// unseal opens a sealed part, with the key of its segment kept at hand.
-func (t *trial) unseal(ctx context.Context, b *passage.Batch, e passage.Entry) (gate.Sealed, error) {
-	ref := segmentRef{b.Gate, e.Segment}
-	u, ok := t.open[ref]
-	if !ok {
-		var err error
-		if u, err = t.hub.unsealer(ctx, b.Gate, e.Segment); err != nil {
-			return gate.Sealed{}, err
-		}
-		if len(t.open) >= maxUnsealers {
-			clear(t.open)
-		}
-		t.open[ref] = u
-	}
-	return u.Open(e)
 }
 
 // maxPolicies bounds the versions that a gate may name.

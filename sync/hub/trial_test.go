@@ -188,7 +188,7 @@ func auditCount(t testing.TB, h *Hub, op string) (n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var l auditLine
+		var l AuditLine
 		if err := json.Unmarshal(m.Data, &l); err != nil {
 			t.Fatal(err)
 		}
