@@ -16,6 +16,8 @@ import (
 	"greengate/cmd/control"
 	"greengate/display"
 	"greengate/gate"
+	"greengate/pass"
+	"greengate/pass/healthcode"
 	"greengate/store"
 	"greengate/store/journal"
 	"greengate/sync/hub"
@@ -68,6 +70,20 @@ func TestOneGateEndToEnd(t *testing.T) {
 	tried, err := r.hub.TryPolicy(t.Context(), hub.TrialRequest{Map: json.RawMessage(`{"day":"2020-02-17","counties":{"330106":"high"}}`), SinceSeconds: 3600, By: "test"}, func(hub.TrialProgress) {})
 	if err != nil || tried.Total.Decisions != 2 || tried.Total.Same != 1 || tried.Total.Changed != 1 || tried.Total.Changes[0].ToReason != gate.RiskHighRegion {
 		t.Errorf("judged again with a red map: %+v %v", tried.Total, err)
+	}
+	// And the keys of its days tell the hub where a code passed.
+	for code, want := range map[string]hub.TracedPassage{green: {Reason: gate.Valid, Outcome: gate.Turned}, red: {Reason: gate.RedCode}} {
+		c, err := pass.NewReader(healthcode.New(r.gate.db, healthcode.Options{})).Open([]byte(code), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.eventually("the hub traces "+string(want.Reason), func() error {
+			traced, err := r.hub.Trace(t.Context(), hub.TraceRequest{Status: hub.Ref{URI: c.Status.URI, Index: c.Status.Index}, Reason: "test", By: "test"}, func(hub.TraceProgress) {})
+			if err != nil || len(traced.Passages) != 1 || traced.Passages[0].Reason != want.Reason || traced.Passages[0].Outcome != want.Outcome || traced.Records != 2 || len(traced.Untold) != 0 {
+				return fmt.Errorf("%+v, %v", traced, err)
+			}
+			return nil
+		})
 	}
 	if text := r.log.String(); strings.Contains(text, "JKM1") || strings.Contains(text, "王") {
 		t.Errorf("the log holds a code or a name:\n%s", text)
