@@ -49,6 +49,8 @@
 //
 // A declaration holds a name, a county and a category, and nothing else; the
 // name stays in the registry for the reviewer, and only its masked form goes
-// into a code. No name is written to a log or to the audit trail. What a gate
-// sealed is opened only by an audited call.
+// into a code. No name is written to a log or to the audit trail; what somebody
+// types as the reason of a trace stands in the trail alone. What a gate sealed is
+// opened only by an audited call, and passages of one code are linked by
+// [Hub.Trace] alone, which goes from a code to its passages and never back.
 package hub
