@@ -160,6 +160,9 @@ var commands = []command{
 			}
 			id := enrol.Identity{Gate: b.Gate, HubURL: b.HubURL, ListsURL: b.ListsURL, HubCA: b.HubCA,
 				Certificate: b.Certificate, PrivateKey: b.PrivateKey, TUFRoot: b.TUFRoot, HubKey: b.HubKey}
+			if b.History != nil {
+				id.History = &enrol.History{Last: b.History.Last, Head: b.History.Head, Segment: b.History.Segment}
+			}
 			if err := id.Save(*out); err != nil {
 				return fmt.Errorf("the gate is registered, but its identity was not written: %w\nhint: mend that, then `gatehub gate add -replace %s`", err, b.Gate)
 			}

@@ -25,6 +25,12 @@ func (g *Gate) openJournal(hub hpke.PublicKey) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("journal folder: %w", err)
 	}
+	if h := g.id.History; h != nil {
+		// This name had another device, or this one was wiped: no sequence is given twice.
+		if err := journal.Begin(dir, g.id.Gate, journal.Start{Last: h.Last, Chain: [32]byte(h.Head), Segment: h.Segment}); err != nil {
+			return err
+		}
+	}
 	var err error
 	g.journal, err = journal.Open(dir, journal.Options{
 		Gate: g.id.Gate, Hub: hub, CapBytes: int64(g.cfg.Journal.CapMiB) << 20, DropOldest: g.cfg.Journal.WhenFull == "drop-oldest",

@@ -120,8 +120,9 @@ func TestWipe(t *testing.T) {
 	if s.Wipe == nil || s.Wipe.Done.IsZero() || s.Wipe.Unsent != 0 || !s.Revoked {
 		t.Errorf("carried out: %+v, revoked %v", s.Wipe, s.Revoked)
 	}
-	if v, err := r.hub.Verify(t.Context(), hub.GateRef{Gate: "east-1", By: "test"}); err != nil || !v.OK() || v.Records < 2 {
-		t.Errorf("what it sent before: %+v, %v", v, err)
+	before, err := r.hub.Verify(t.Context(), hub.GateRef{Gate: "east-1", By: "test"})
+	if err != nil || !before.OK() || before.Records < 2 {
+		t.Errorf("what it sent before: %+v, %v", before, err)
 	}
 	if status := r.contact(old); status != http.StatusForbidden {
 		t.Errorf("a copy of its key: status %d, want 403", status)
@@ -154,6 +155,10 @@ func TestWipe(t *testing.T) {
 	r.untilState(gate.Released)
 	if s := r.east(); s.Wipe == nil || !s.Wipe.Former {
 		t.Errorf("the new device: %+v, want an order for the former", s.Wipe)
+	}
+	// Its journal is empty, and its passages follow on those of the device before.
+	if v := r.atHub(); !v.OK() || v.Records <= before.Records {
+		t.Errorf("at the hub: %+v, want more than the %d records of before, in one history", v, before.Records)
 	}
 }
 

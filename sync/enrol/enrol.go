@@ -39,6 +39,7 @@ const (
 	pathEnrol    = "/.well-known/est/simpleenroll"
 	pathReenrol  = "/.well-known/est/simplereenroll"
 	pathHub      = "/v1/enrolment"
+	pathHistory  = "/v1/history"
 	maxHubAnswer = 1 << 20
 	// exchangeTime bounds one exchange with the hub.
 	exchangeTime = 30 * time.Second
@@ -84,10 +85,34 @@ func Enrol(ctx context.Context, t Token, key *ecdsa.PrivateKey, now time.Time) (
 	if id.PrivateKey, err = privatePEM(key); err != nil {
 		return nil, err
 	}
+	if id.History, err = askHistory(ctx, ca, tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, t.URL, now); err != nil {
+		return nil, fmt.Errorf("enrol at %s: %w\nhint: the same command with the same token goes on", t.URL, err)
+	}
 	if err := id.check(); err != nil {
 		return nil, fmt.Errorf("enrol at %s: %w: %w", t.URL, ErrBadIdentity, err)
 	}
 	return id, nil
+}
+
+// askHistory asks the hub where the passages of this name ended: another device
+// may have had it, or this one before it was wiped. It shows the new certificate,
+// so that no device before writes to that history any more.
+func askHistory(ctx context.Context, ca *x509.Certificate, own tls.Certificate, hub string, now time.Time) (*History, error) {
+	config := pinned(ca, now)
+	config.Certificates = []tls.Certificate{own}
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config}, Timeout: exchangeTime}
+	defer client.CloseIdleConnections()
+	text, err := ask(ctx, client, http.MethodGet, hub+pathHistory, nil, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	var h *History
+	if err := d.Decode(&h); err != nil {
+		return nil, fmt.Errorf("what the hub has of this gate: %w", err)
+	}
+	return h, nil
 }
 
 // meet asks the hub who it is, over a connection that proves nothing, and

@@ -60,6 +60,18 @@ type Identity struct {
 	// HubKey is the hub's HPKE public key (X25519, 32 bytes), to which the
 	// sealed part of passages goes.
 	HubKey []byte `json:"hub_hpke_public_key"`
+	// History is where the passages of a gate of this name ended when this
+	// identity was made; nil for a name that had none. A journal that is empty goes on behind it.
+	History *History `json:"history,omitempty"`
+}
+
+// History is the end of what the hub has of a gate.
+type History struct {
+	// Last is the last sequence, 0 for none, and Head the 32 bytes of the chain's head with it.
+	Last uint64 `json:"last"`
+	Head []byte `json:"head"`
+	// Segment is the highest number of a segment of the journal.
+	Segment uint64 `json:"segment"`
 }
 
 // Load reads an identity file. It is strict: an unknown field, a missing one,
@@ -184,6 +196,9 @@ func (i *Identity) check() error {
 	}
 	if len(i.HubKey) != 32 {
 		return fmt.Errorf("hub_hpke_public_key: %d bytes, want 32", len(i.HubKey))
+	}
+	if i.History != nil && len(i.History.Head) != 32 {
+		return fmt.Errorf("history: a head of %d bytes, want 32", len(i.History.Head))
 	}
 	if !json.Valid(i.TUFRoot) {
 		return errors.New("tuf_root: not JSON")

@@ -70,6 +70,7 @@ func (h *Hub) gateServer() *http.Server {
 	mux.HandleFunc("GET /v1/time", h.handleTime)
 	h.enrolmentRoutes(mux)
 	mux.HandleFunc("POST /.well-known/est/simplereenroll", h.handleReenrol)
+	mux.HandleFunc("GET /v1/history", h.handleHistory)
 	mux.HandleFunc("POST /v1/wiped", h.handleWiped)
 	mux.HandleFunc("POST /v1/passages", func(w http.ResponseWriter, r *http.Request) {
 		cert := shown(r)

@@ -88,7 +88,12 @@ func (h *Hub) AddGate(ctx context.Context, r GateRequest) (Bundle, error) {
 	if err := h.audit(ctx, r.By, op, r.Gate); err != nil {
 		return Bundle{}, err
 	}
-	return Bundle{Gate: r.Gate, HubURL: url, ListsURL: h.listsURL(url), HubCA: string(certPEM(h.ca.cert.Raw)),
+	// Asked for when the certificate before is in force no more.
+	history, err := h.history(ctx, r.Gate)
+	if err != nil {
+		return Bundle{}, err
+	}
+	return Bundle{Gate: r.Gate, History: history, HubURL: url, ListsURL: h.listsURL(url), HubCA: string(certPEM(h.ca.cert.Raw)),
 		Certificate: string(certPEM(der)), PrivateKey: string(private), TUFRoot: root,
 		HubKey: passage.MarshalHubKey(h.passages.PublicKey())}, nil
 }

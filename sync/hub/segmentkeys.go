@@ -26,6 +26,9 @@ const (
 	headerDay = "Greengate-Day"
 )
 
+// keySubjects are the subjects of all keys of a gate.
+func keySubjects(id string) string { return keysPrefix + id + ".*" }
+
 func keySubject(id string, segment uint64) string {
 	return keysPrefix + id + "." + strconv.FormatUint(segment, 10)
 }

@@ -199,6 +199,8 @@ type Bundle struct {
 	PrivateKey  string `json:"private_key_pem"`
 	TUFRoot     []byte `json:"tuf_root"`
 	HubKey      []byte `json:"hub_hpke_public_key"`
+	// History is where the passages of a gate of this name ended; nil for none.
+	History *History `json:"history,omitempty"`
 }
 
 // GateStatus is one gate as the hub sees it.
