@@ -47,7 +47,9 @@ func (h *Hour) Add(r gate.Record) {
 			bump(&h.Passed, 2)
 		}
 	case gate.DecisionRecord:
-		if r.Direction != gate.Entry {
+		// A full hour counts none of its parts any further: they are never more
+		// than the whole, or the day could not be read again.
+		if r.Direction != gate.Entry || h.Judged >= MaxCount {
 			return
 		}
 		switch weigh(r) {

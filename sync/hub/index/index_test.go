@@ -299,3 +299,25 @@ func TestExample(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// However much a gate claims to have seen in an hour, what is counted of it can
+// be read again: its day must not keep the days of others from being counted.
+func TestFullHourIsReadAgain(t *testing.T) {
+	var d Day
+	for _, reason := range []gate.Reason{gate.RedCode, gate.YellowCode, gate.Valid} {
+		r := gate.Record{Kind: gate.DecisionRecord, Reason: reason}
+		if reason == gate.Valid {
+			r.Verdict = gate.Admit
+		}
+		for range MaxCount + 2 {
+			d[7].Add(r)
+		}
+	}
+	data, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ParseDay(data); err != nil || got != d {
+		t.Errorf("%+v: %v, want it read again", d[7], err)
+	}
+}
