@@ -134,5 +134,28 @@ func (h *Hub) Breaks(ctx context.Context, r GateRef) ([]Break, error) {
 	}
 }
 
+// purgeBreaks erases the evidence that came before a time: its clear parts are
+// of people as those of any batch are.
+func (h *Hub) purgeBreaks(ctx context.Context, before time.Time) (purged int, err error) {
+	for seq := uint64(1); ; {
+		m, err := h.store.breaks.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(breaksPrefix+">"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return purged, nil
+		}
+		if err != nil {
+			return purged, fmt.Errorf("stream %s: %w", breaksStream, err)
+		}
+		// They lie in the order in which they came.
+		if !m.Time.Before(before) {
+			return purged, nil
+		}
+		seq = m.Sequence + 1
+		if err := h.store.breaks.DeleteMsg(ctx, m.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return purged, fmt.Errorf("stream %s, message %d: %w", breaksStream, m.Sequence, err)
+		}
+		purged++
+	}
+}
+
 // maxBreaksListed bounds an answer.
 const maxBreaksListed = 10_000

@@ -407,6 +407,21 @@ func TestRetention(t *testing.T) {
 	if _, _, err := h.ingest(ctx, "south", rec2, still.batch(t, 1, 10)); err != nil {
 		t.Fatal(err)
 	}
+	// What was not taken is kept as long as what was.
+	clone := *g
+	clone.all, clone.keys, clone.seq, clone.chain = nil, nil, 0, passage.Genesis("north")
+	clone.pass(t, 3, gate.Expired)
+	if _, _, err := h.ingest(ctx, "north", rec, clone.batch(t, 1, 3)); !errors.Is(err, errFork) {
+		t.Fatalf("a clone: %v, want errFork", err)
+	}
+	kept := func() int {
+		t.Helper()
+		breaks, err := h.Breaks(ctx, GateRef{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(breaks)
+	}
 	if s, err := h.Sweep(ctx); err != nil || s != (Swept{}) {
 		t.Fatalf("swept at once: %+v, %v", s, err)
 	}
@@ -419,12 +434,12 @@ func TestRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	passed.Store(11)
-	if s, err := h.Sweep(ctx); err != nil || s.Keys != 2 || s.Batches != 0 {
+	if s, err := h.Sweep(ctx); err != nil || s.Keys != 2 || s.Batches != 0 || s.Breaks != 0 || kept() != 1 {
 		t.Errorf("after 11 days: %+v, %v; want the keys of 2 segments", s, err)
 	}
 	passed.Store(411)
-	if s, err := h.Sweep(ctx); err != nil || s.Batches != 4 {
-		t.Errorf("after 411 days: %+v, %v; want 4 batches", s, err)
+	if s, err := h.Sweep(ctx); err != nil || s.Batches != 4 || s.Breaks != 1 || kept() != 0 {
+		t.Errorf("after 411 days: %+v, %v; want 4 batches, and the clone's", s, err)
 	}
 	v, err := h.Verify(ctx, GateRef{Gate: "north"})
 	if err != nil || !v.OK() || v.Records != 10 || v.Purged != 40 || v.Last != 50 {

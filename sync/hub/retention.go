@@ -19,7 +19,8 @@ type Retention struct {
 	// temperature, permit) are erased, and nobody can open them; 1 to 365.
 	SealedDays int `json:"sealed_days"`
 	// ClearDays: after them the clear parts go too, but for each gate's last
-	// batch, which holds its sequence; SealedDays to 3650.
+	// batch, which holds its sequence, and what was kept without being taken;
+	// SealedDays to 3650.
 	ClearDays int `json:"clear_days"`
 }
 
@@ -71,6 +72,8 @@ type Swept struct {
 	// Keys of segments erased, and batches with clear parts purged.
 	Keys    int `json:"keys"`
 	Batches int `json:"batches"`
+	// Breaks are batches that were kept as evidence.
+	Breaks int `json:"breaks,omitempty"`
 }
 
 // Sweep takes away what is past its retention. Of several hubs the one that
@@ -87,8 +90,11 @@ func (h *Hub) Sweep(ctx context.Context) (s Swept, err error) {
 	if s.Batches, err = h.purgeClear(ctx, now.AddDate(0, 0, -r.ClearDays)); err != nil {
 		return s, err
 	}
-	if s.Keys+s.Batches > 0 {
-		err = h.audit(ctx, "retention", "sweep", fmt.Sprintf("keys %d batches %d", s.Keys, s.Batches))
+	if s.Breaks, err = h.purgeBreaks(ctx, now.AddDate(0, 0, -r.ClearDays)); err != nil {
+		return s, err
+	}
+	if s.Keys+s.Batches+s.Breaks > 0 {
+		err = h.audit(ctx, "retention", "sweep", fmt.Sprintf("keys %d batches %d breaks %d", s.Keys, s.Batches, s.Breaks))
 	}
 	return s, err
 }
