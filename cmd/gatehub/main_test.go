@@ -143,7 +143,8 @@ func TestOperatorsDay(t *testing.T) {
 	}
 	h.must("publish")
 	lists := decode[[]hub.ListStatus](t, h.must("lists"))
-	if len(lists) != 1 || lists[0].Void != 2 || lists[0].Pending {
+	// An index that was given up, since a list of its moment stood without it, is void too.
+	if len(lists) != 1 || lists[0].Void < 2 || lists[0].Green+lists[0].Yellow+lists[0].Red != 0 || lists[0].Pending {
 		t.Errorf("lists: %+v", lists)
 	}
 

@@ -45,6 +45,7 @@ func serve(f *flag.FlagSet) action {
 	out := f.String("out", "", "keep the signed lists in this `folder` too, as plain files for another web server")
 	every := f.Duration("publish", 0, "how long a change waits for others before it is published; the hub's default where 0")
 	nodes := f.String("nats", "", "the `addresses` of the cluster's nodes, nats://HOST:PORT,..., for a hub that init made with -cluster")
+	each := f.Int("per-address", 512, "`connections` of gates that one address may hold: more behind a load balancer that does not pass addresses on; a hub takes 20,000 in all")
 	format := logFormat(f)
 	var c hub.Cluster
 	f.IntVar(&c.Replicas, "replicas", 3, "on how many nodes of the cluster everything lies: 1, 3 or 5")
@@ -54,7 +55,11 @@ func serve(f *flag.FlagSet) action {
 	return func(ctx context.Context, in call) (err error) {
 		log := format.Open(in.stderr)
 		defer func() { err = format.End(log, err) }()
+		if *each < 1 {
+			return fmt.Errorf("-per-address %d: want at least 1", *each)
+		}
 		o := options(log, *every)
+		o.PerAddress = *each
 		o.Mirror = *out
 		o.Cluster = c
 		if *nodes != "" {

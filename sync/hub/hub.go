@@ -51,6 +51,10 @@ type Options struct {
 	Mirror string
 	// Cluster is where the registry and the passages lie; the hub's own folder by default.
 	Cluster Cluster
+	// PerAddress is how many connections of gates one address may hold; 512 by
+	// default, a campus. Behind a load balancer that does not pass addresses on, all
+	// gates come from one.
+	PerAddress int
 	// leaseByHand leaves the lease to tests.
 	leaseByHand bool
 	// countEvery is for tests that do not want to wait.
@@ -71,6 +75,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 10 * time.Minute
+	}
+	if o.PerAddress <= 0 {
+		o.PerAddress = maxPerAddress
 	}
 	if o.Location == nil {
 		o.Location = time.FixedZone("UTC+8", 8*3600)
@@ -358,7 +365,7 @@ func (h *Hub) Serve(ctx context.Context, gates, operator, admin net.Listener) er
 		})
 	}
 	if gates != nil {
-		serve("gates", tls.NewListener(newLimitListener(gates, maxConnections, maxPerAddress), h.tlsConfig()), h.gateServer())
+		serve("gates", tls.NewListener(newLimitListener(gates, maxConnections, h.options.PerAddress), h.tlsConfig()), h.gateServer())
 	}
 	if operator != nil {
 		serve("operator", newLimitListener(operator, 64, 64), h.operatorServer())

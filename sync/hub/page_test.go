@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -344,6 +345,31 @@ func TestPublishesByItself(t *testing.T) {
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// Behind a load balancer all gates have its address: how many that may hold is
+// told to the hub.
+func TestPerAddress(t *testing.T) {
+	for _, most := range []int{1, 3} {
+		o := quiet()
+		o.PerAddress = most
+		h, _ := newHub(t, o)
+		url, _ := serve(t, h)
+		open := 0
+		for range 3 {
+			c, err := net.Dial("tcp", strings.TrimPrefix(url, "https://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if tls.Client(c, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(t.Context()) == nil {
+				open++
+			}
+		}
+		if open != most {
+			t.Errorf("%d of 3 connections from one address are taken, want %d", open, most)
+		}
 	}
 }
 
