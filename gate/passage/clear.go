@@ -17,6 +17,9 @@ const (
 	MaxNotices = 16
 	// MaxWord is the most bytes of a kind, reason, outcome or guard's name.
 	MaxWord = 32
+	// minAt and maxAt are the first moment of the year 0 and the last of 9999, in
+	// milliseconds: no calendar, JSON or table says any other.
+	minAt, maxAt = -62_167_219_200_000, 253_402_300_799_999
 )
 
 // clear is the clear part on the wire. The integers must never change.
@@ -49,6 +52,9 @@ func (c *clear) check() error {
 	case gate.DecisionRecord, gate.OutcomeRecord, gate.ActRecord, gate.KeyRecord, gate.GapRecord:
 	default:
 		return fmt.Errorf("kind %.40q", c.Kind)
+	}
+	if c.At < minAt || c.At > maxAt {
+		return fmt.Errorf("time %d ms", c.At)
 	}
 	if gate.ClockQuality(c.Clock) > gate.ClockConfirmed {
 		return fmt.Errorf("clock quality %d", c.Clock)

@@ -138,6 +138,8 @@ func TestSealerRefuses(t *testing.T) {
 	}
 	for name, change := range map[string]func(*gate.Record){
 		"kind":       func(r *gate.Record) { r.Kind = "" },
+		"year 10000": func(r *gate.Record) { r.At = time.UnixMilli(maxAt + 1) },
+		"year -1":    func(r *gate.Record) { r.At = time.UnixMilli(minAt - 1) },
 		"clock":      func(r *gate.Record) { r.Clock = 9 },
 		"direction":  func(r *gate.Record) { r.Direction = 2 },
 		"verdict":    func(r *gate.Record) { r.Verdict = 3 },
@@ -349,6 +351,7 @@ func TestDecodeClearIsStrict(t *testing.T) {
 		"keys out of order": {0xa3, 2, 0x63, 'g', 'a', 'p', 1, 1, 3, 0},
 		"sequence 0":        {0xa3, 1, 0, 2, 0x63, 'g', 'a', 'p', 3, 0},
 		"unknown kind":      {0xa3, 1, 1, 2, 0x63, 'g', 'a', 'q', 3, 0},
+		"year 292 million":  {0xa3, 1, 1, 2, 0x63, 'g', 'a', 'p', 3, 0x1b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 		"tag":               {0xc1, 0xa3, 1, 1, 2, 0x63, 'g', 'a', 'p', 3, 0},
 	} {
 		if _, _, err := DecodeClear(data); !errors.Is(err, ErrMalformed) {

@@ -1,13 +1,18 @@
 package hub
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
 	"greengate/gate"
+	"greengate/gate/passage"
 )
 
 // collect reads an export to its end.
@@ -168,5 +173,49 @@ func TestTailEndsWithTheHub(t *testing.T) {
 	})
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// A gate that is broken, or in strange hands, signs a record of a year that no
+// calendar has. It is one that cannot be read: nobody's export ends there.
+func TestExportGoesOnBehindAnImpossibleTime(t *testing.T) {
+	h, dir := newHub(t, quiet())
+	url, _ := serve(t, h)
+	north, south := addGate(t, h, "north"), addGate(t, h, "south")
+	north.pass(t, 1, gate.Valid)
+	for _, at := range []int64{math.MaxInt64, math.MinInt64, 253402300800000} {
+		seq := north.seq + 1
+		clear, err := passage.EncodeClear(seq, gate.Record{Kind: gate.DecisionRecord, At: time.Now(), Clock: gate.ClockNetwork})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The time is an integer of eight bytes under the key 3.
+		place := bytes.Index(clear, []byte{3, 0x1b})
+		if at < 0 {
+			clear[place+1], at = 0x3b, -1-at
+		}
+		binary.BigEndian.PutUint64(clear[place+2:], uint64(at))
+		e := passage.Entry{Seq: seq, Segment: 1, Clear: clear, Sealed: []byte{1}}
+		e.Chain = passage.Next(north.chain, e.Clear, e.Sealed)
+		north.all, north.chain, north.seq = append(north.all, e), e.Chain, seq
+	}
+	north.pass(t, 1, gate.Valid)
+	south.pass(t, 2, gate.Valid)
+	for _, g := range []*testGate{north, south} {
+		if status, _, word := g.post(t, url, g.batch(t, 1, g.seq)); status != 200 {
+			t.Fatal(status, word)
+		}
+	}
+	c := NewClient(dir)
+	defer c.Close()
+	want := []string{"north 1", "north 2", "north 3", "north 4", "north 5", "south 1", "south 2"}
+	if all := collect(t, c, ExportRequest{By: "op"}); !slices.Equal(all, want) {
+		t.Errorf("exported %q, want %q", all, want)
+	}
+	if page, err := c.Passages(t.Context(), PassagesRequest{Gate: "north"}); err != nil || len(page) != 5 {
+		t.Errorf("%d passages of the gate, %v, want 5", len(page), err)
+	}
+	if v := verifyGate(t, h, "north", 5); v.Tombstones != 3 {
+		t.Errorf("%+v, want three that cannot be read", v)
 	}
 }
