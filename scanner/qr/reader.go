@@ -21,8 +21,9 @@ const (
 	// maxCodes is how many codes of a picture are read.
 	maxCodes = 8
 	// maxTries is how many combinations of finders are looked at that turn out
-	// to be no code.
-	maxTries = 12
+	// to be no code, and maxGlances how many before all rows were searched.
+	maxTries   = 12
+	maxGlances = 2
 )
 
 // Code is a QR code that was read.
@@ -141,17 +142,23 @@ func (r *Reader) pass(f scanner.Frame, v view, nearest bool) {
 	r.levels.build(f)
 	s := &r.search
 	s.start(f, &r.levels)
-	for y := s.step / 2; y < f.Height && r.budget.spend(f.Width+checkWork*s.checks) && len(s.found) < maxFinders; y += s.step {
-		s.row(y)
-	}
-	if s.found = thin(&r.frame, s.found); len(s.found) < 2 {
-		return
-	}
-	r.triples = triples(s.found, r.triples)
 	r.fit = gridFit{f: &r.frame, levels: &r.levels}
 	r.tracker.f, r.tracker.levels = &r.frame, &r.levels
-	clear(r.used[:])
-	r.each(v, nearest, maxTries, (*Reader).read)
+	if nearest && len(r.codes) == 0 {
+		// The nearest code is large: mostly every other row will do. A code that
+		// is read so may be smaller than one beside it whose modules are below
+		// two thirds of the distance of these rows.
+		r.rows(s.step/2, 2*s.step)
+		if r.flat(v, nearest, maxGlances); len(r.codes) > 0 {
+			return
+		}
+		r.rows(s.step/2+s.step, 2*s.step)
+	} else {
+		r.rows(s.step/2, s.step)
+	}
+	if r.flat(v, nearest, maxTries); len(s.found) < 2 {
+		return
+	}
 	if len(r.codes) == 0 {
 		r.each(v, nearest, maxCurves, (*Reader).readBent)
 	}
@@ -167,6 +174,24 @@ func (r *Reader) pass(f scanner.Frame, v view, nearest bool) {
 			return ok
 		})
 	}
+}
+
+// rows looks for finders along every by-th row.
+func (r *Reader) rows(from, by int) {
+	s := &r.search
+	for y := from; y < s.f.Height && r.budget.spend(s.f.Width+checkWork*s.checks) && len(s.found) < maxFinders; y += by {
+		s.row(y)
+	}
+}
+
+// flat reads the codes that lie flat of what the search has found, until so many
+// were none.
+func (r *Reader) flat(v view, nearest bool, tries int) {
+	s := &r.search
+	s.found = thin(&r.frame, s.found)
+	r.triples = triples(s.found, r.triples)
+	clear(r.used[:])
+	r.each(v, nearest, tries, (*Reader).read)
 }
 
 // each reads the codes of the triples, until so many of them were none.

@@ -343,6 +343,33 @@ func TestNearestFirst(t *testing.T) {
 	}
 }
 
+// TestGlance holds a code so small that the rows of the first look cross its
+// finder patterns only sometimes, and one beside it that is larger.
+func TestGlance(t *testing.T) {
+	small, large := frameOf(t, native(5), 2), frameOf(t, "JKM1:LARGE", 6)
+	const w, h = 960, 720
+	var r Reader
+	for y := 300; y < 308; y++ {
+		f := scanner.Frame{Pix: bytes.Repeat([]byte{0xff}, w*h), Stride: w, Width: w, Height: h}
+		for i := range small.Height {
+			copy(f.Pix[(y+i)*w+40:], small.Pix[i*small.Stride:][:small.Width])
+		}
+		if got, err := r.Decode(f); err != nil || string(got) != native(5) {
+			t.Errorf("at row %d: got %.40q, %v", y, got, err)
+		}
+		for i := range large.Height {
+			copy(f.Pix[(y+i)*w+500:], large.Pix[i*large.Stride:][:large.Width])
+		}
+		got, err := r.Read(f)
+		if err != nil || len(got) != 2 {
+			t.Fatalf("at row %d: got %+v, %v", y, got, err)
+		}
+		if first, err := r.Decode(f); err != nil || !bytes.Equal(first, got[0].Payload) {
+			t.Errorf("at row %d: %.40q is the nearest, %.40q was read, %v", y, got[0].Payload, first, err)
+		}
+	}
+}
+
 // TestNested prints a code into the middle of another.
 func TestNested(t *testing.T) {
 	f := frameOf(t, native(4), 8)
