@@ -10,10 +10,19 @@ import (
 	"sync"
 	"time"
 
-	"go.bug.st/serial"
-
 	"greengate/gate"
 	"greengate/scanner"
+)
+
+// Family is how a scanner is talked to.
+type Family string
+
+const (
+	// Plain scanners are listened to.
+	Plain Family = ""
+	// GM65 modules are found at any of their speeds, set up, and told when to
+	// read. See the package.
+	GM65 Family = "gm65"
 )
 
 // DefaultBaud is the speed of a GM65 on its UART from the factory (GM65
@@ -27,8 +36,10 @@ type Reader struct {
 	// that a udev rule gives. A link is followed anew at each attempt.
 	Port string
 	// Baud is the speed in bits a second, 8 data bits, no parity, one stop bit.
-	// Zero means DefaultBaud.
+	// Zero means DefaultBaud. A GM65 at another speed is brought to this one.
 	Baud int
+	// Family of the scanner.
+	Family Family
 	// IdleGap is the silence that ends a code when the scanner sends nothing
 	// behind it. Zero means scanner.IdleGap, 60 ms.
 	IdleGap time.Duration
@@ -45,10 +56,11 @@ type Reader struct {
 	// Log gets a line when the port comes and goes. Nil is silent.
 	Log *slog.Logger
 	// Open opens the port. Nil means the real one.
-	Open func(port string, baud int) (io.ReadCloser, error)
+	Open func(port string, baud int) (Line, error)
 
 	once   sync.Once
 	stream scanner.Stream
+	gm65   gm65
 }
 
 // Run reads codes until ctx is done and then returns its error. A port that is
@@ -57,7 +69,19 @@ func (r *Reader) Run(ctx context.Context, emit func(gate.Scan)) error {
 	if r.Port == "" {
 		return fmt.Errorf("reader %s: no port given", r.name())
 	}
-	return r.init().Run(ctx, emit)
+	s := r.init()
+	if r.Family == GM65 {
+		s.Open = func() (io.ReadCloser, error) { return r.gm65.connect(ctx) }
+	}
+	return s.Run(ctx, emit)
+}
+
+// Attend says whether the lane would take a code now. A GM65 reads only then; it
+// is dark while somebody else's arm turns. Others read as they please. Until it
+// is called the lane takes all.
+func (r *Reader) Attend(on bool) {
+	r.init()
+	r.gm65.attend(on)
 }
 
 // State says whether the port is open and since when, for the status page.
@@ -79,8 +103,22 @@ func (r *Reader) init() *scanner.Stream {
 		s := &r.stream
 		s.Name, s.Device, s.Log = r.name(), r.Port, r.Log
 		s.Hint = func() string { return hint("/dev") }
+		if r.Family == GM65 {
+			s.Hint = func() string {
+				return hint("/dev") + `; a scanner of another family, or without a wire to its RX, reads without family = "gm65"`
+			}
+		}
 		s.Direction, s.Gap, s.CodeID, s.SameWithin = r.Direction, r.IdleGap, r.CodeID, r.SameWithin
 		s.Open = func() (io.ReadCloser, error) { return open(r.Port, baud) }
+		g := &r.gm65
+		g.port, g.baud, g.open, g.roused = r.Port, baud, open, make(chan struct{}, 1)
+		if g.gap = r.IdleGap; g.gap <= 0 {
+			g.gap = scanner.IdleGap
+		}
+		if g.log = r.Log; g.log == nil {
+			g.log = slog.New(slog.DiscardHandler)
+		}
+		g.log = g.log.With("reader", r.name(), "device", r.Port)
 	})
 	return &r.stream
 }
@@ -91,20 +129,6 @@ func (r *Reader) name() string {
 		return "serial"
 	}
 	return r.Name
-}
-
-// openPort opens a real port, or the slave of a pseudo-terminal.
-func openPort(port string, baud int) (io.ReadCloser, error) {
-	release, err := shareable(port)
-	if err != nil {
-		return nil, fmt.Errorf("serial port %s: %w", port, err)
-	}
-	defer release()
-	p, err := serial.Open(port, &serial.Mode{BaudRate: baud})
-	if err != nil {
-		return nil, fmt.Errorf("serial port %s: %w", port, err)
-	}
-	return p, nil
 }
 
 // hint names the ports that there are, by their names alone.

@@ -24,7 +24,7 @@ import (
 
 // patience is how long a test waits for what must come. Nothing takes that
 // long on a machine that is not broken.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // plug is one end of a pseudo-terminal whose other end is a serial port.
 type plug struct {
