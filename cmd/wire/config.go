@@ -18,6 +18,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"greengate/pass/hashlist"
+	"greengate/scanner/serial"
 )
 
 // Config is gate.toml: what is local to this device. Policy and limits come
@@ -108,6 +109,10 @@ type ReaderConfig struct {
 	Device string `toml:"device"`
 	// Baud rate of a serial port.
 	Baud int `toml:"baud"`
+	// Family of a serial scanner: "gm65" is found at any of its speeds, brought to
+	// Baud, set up, locked against setup barcodes, and reads while the lane takes
+	// codes. Without one a scanner is listened to.
+	Family string `toml:"family"`
 	// Source of a camera: "v4l2", "mjpeg" (a pipe of JPEG pictures), "yuv420" (a pipe of raw frames) or "folder".
 	Source string `toml:"source"`
 	// Width and Height of the frames of a camera, in pixels.
@@ -311,7 +316,11 @@ func (c *Config) complete() {
 		def(&r.Name, r.Kind)
 		def(&r.Direction, "entry")
 		if r.Kind == "serial" && r.Baud == 0 {
-			r.Baud = 9600 // GM65 from the factory
+			r.Baud = serial.DefaultBaud
+			if r.Family == string(serial.GM65) {
+				// A code of 300 characters takes 26 ms instead of 310.
+				r.Baud = 115200
+			}
 		}
 		if r.Kind == "camera" {
 			def(&r.Source, "v4l2")
@@ -416,6 +425,15 @@ func (c *Config) check(name string) Problems {
 		}
 		if r.Kind == "serial" && (r.Baud < 1200 || r.Baud > 921600) {
 			say(key+".baud", "9600 or 115200", "%d is out of range", r.Baud)
+		}
+		switch family := serial.Family(r.Family); {
+		case family == serial.Plain:
+		case r.Kind != "serial":
+			say(key+".family", "remove it", "only a serial scanner has a family")
+		case family != serial.GM65:
+			say(key+".family", `"gm65", or leave it out`, "%q is not known", r.Family)
+		case !serial.GM65Baud(r.Baud):
+			say(key+".baud", "9600, 19200, 38400, 57600 or 115200", "a GM65 does not speak at %d", r.Baud)
 		}
 		if r.Width < 0 || r.Width > 4096 || r.Height < 0 || r.Height > 4096 {
 			say(key, "up to 4096 by 4096 pixels", "%d by %d pixels is out of range", r.Width, r.Height)

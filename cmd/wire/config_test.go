@@ -25,6 +25,18 @@ func TestParseConfigDefaults(t *testing.T) {
 	}
 }
 
+func TestParseConfigFamily(t *testing.T) {
+	for text, baud := range map[string]int{"": 9600, "family = \"gm65\"\n": 115200, "family = \"gm65\"\nbaud = 19200\n": 19200} {
+		c, err := ParseConfig("gate.toml", []byte(minimal+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Readers[0].Baud != baud {
+			t.Errorf("%q: %d baud, want %d", text, c.Readers[0].Baud, baud)
+		}
+	}
+}
+
 // TestParseConfigSaysWhatIsWrong has a row for each way to get gate.toml wrong.
 func TestParseConfigSaysWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ name, text, what, hint string }{
@@ -44,6 +56,9 @@ func TestParseConfigSaysWhatIsWrong(t *testing.T) {
 		{"exposure of a pipe", "[[reader]]\nkind = \"camera\"\nsource = \"mjpeg\"\ndevice = \"x\"\nexposure = \"4ms\"\n", "only a camera", "remove exposure"},
 		{"exposure of an hour", "[[reader]]\nkind = \"camera\"\ndevice = \"x\"\nexposure = \"1h\"\n", "1h0m0s is out of range", "4ms"},
 		{"negative gain", "[[reader]]\nkind = \"camera\"\ndevice = \"x\"\ngain = -1\n", "-1 is out of range", "own choice"},
+		{"family of a camera", "[[reader]]\nkind = \"camera\"\ndevice = \"x\"\nfamily = \"gm65\"\n", "only a serial scanner", "remove it"},
+		{"unknown family", minimal + "family = \"gm56\"\n", `"gm56" is not known`, `"gm65"`},
+		{"speed of a family", minimal + "family = \"gm65\"\nbaud = 14400\n", "does not speak at 14400", "57600"},
 		{"open to the world", minimal + "[web]\nlisten = \"0.0.0.0:80\"\n", "not loopback", "web.certificate"},
 		{"no port", minimal + "[web]\nlisten = \"127.0.0.1:99999\"\n", `"99999" is no port`, "65535"},
 		{"no unit", minimal + "[lane]\nhold_for = 60\n", "lane.hold_for: 60 has no unit", `"60s"`},

@@ -269,6 +269,11 @@ type faces Gate
 func (f *faces) Show(v gate.View) {
 	g := (*Gate)(f)
 	g.first.Do(func() { close(g.shown) })
+	for i := range g.readers {
+		if r := &g.readers[i]; r.attend != nil {
+			r.attend(takes(v.State, r.direction))
+		}
+	}
 	if g.web != nil {
 		g.web.Show(v)
 	}

@@ -19,13 +19,23 @@ const sameWithin = 2 * time.Second
 
 // reader is one reader of codes with what the status shows of it.
 type reader struct {
-	name   string
-	source scanner.Source
-	link   interface {
+	name      string
+	direction gate.Direction
+	source    scanner.Source
+	link      interface {
 		Connected() (bool, time.Time)
 		State() string
 	}
 	camera *camera.Reader // nil of another kind
+	// attend tells the reader whether the lane would take a code now; nil of one
+	// that reads as it pleases.
+	attend func(on bool)
+}
+
+// takes reports whether a lane in this state takes a code of a reader that
+// faces this way. The way out is never closed.
+func takes(s gate.State, d gate.Direction) bool {
+	return d == gate.Exit || s == gate.Idle || s == gate.AwaitPermit
 }
 
 // word is the reader's state in one word.
@@ -55,18 +65,22 @@ func openReaders(configs []ReaderConfig, log *slog.Logger) ([]reader, error) {
 		}
 		switch c.Kind {
 		case "serial":
-			r := &serial.Reader{Port: c.Device, Baud: c.Baud, Name: c.Name, Direction: direction, Log: log}
-			all = append(all, reader{c.Name, r, r, nil})
+			r := &serial.Reader{Port: c.Device, Baud: c.Baud, Family: serial.Family(c.Family), Name: c.Name, Direction: direction, Log: log}
+			one := reader{name: c.Name, direction: direction, source: r, link: r}
+			if r.Family == serial.GM65 {
+				one.attend = r.Attend
+			}
+			all = append(all, one)
 		case "keyboard":
 			r := &keyboard.Reader{Device: c.Device, Name: c.Name, Direction: direction, Log: log}
-			all = append(all, reader{c.Name, r, r, nil})
+			all = append(all, reader{name: c.Name, direction: direction, source: r, link: r})
 		case "camera":
 			source, err := cameraSource(c)
 			if err != nil {
 				return nil, fmt.Errorf("reader %s: %w", c.Name, err)
 			}
 			r := &camera.Reader{Source: source, Eye: new(camera.QR), Name: c.Name, Direction: direction, SameWithin: sameWithin, Log: log}
-			all = append(all, reader{c.Name, r, r, r})
+			all = append(all, reader{name: c.Name, direction: direction, source: r, link: r, camera: r})
 		default:
 			return nil, fmt.Errorf("reader %s: kind %q is not known", c.Name, c.Kind)
 		}
