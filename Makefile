@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 # The race detector needs a C compiler; a machine without one is told so.
 HAVE_CC := $(shell command -v $${CC:-gcc} 2>/dev/null)
 
-.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists bench-passages bench-qr model powercut faults screenshots notices clean
+.PHONY: help build demo test check unit unit32 fuzz cross bench bench-lists bench-passages bench-qr model powercut rig faults screenshots notices clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -42,7 +42,7 @@ check: ## gofmt, vet, staticcheck, go.mod, notices
 	@$(GO) tool staticcheck ./...
 	@$(GO) mod tidy -diff
 	@$(GO) mod verify
-	@for m in deploy/listbench deploy/passagebench deploy/powercut deploy/qrbench; do \
+	@for m in deploy/listbench deploy/passagebench deploy/powercut deploy/qrbench deploy/rig; do \
 	  (cd $$m && $(GO) vet ./... && $$($(GO) -C "$(CURDIR)" tool -n staticcheck) ./... && $(GO) mod tidy -diff) || exit 1; done
 	@deploy/notices -check
 
@@ -54,13 +54,13 @@ unit: ## all tests, with the race detector where there is a C compiler
 ifneq ($(HAVE_CC),)
 	@echo "== tests, with the race detector"
 	@CGO_ENABLED=1 $(GO) test -race -skip '$(ONE_GOROUTINE)' -timeout 15m ./...
-	@for m in deploy/powercut deploy/qrbench; do (cd $$m && CGO_ENABLED=1 $(GO) test -race ./...) || exit 1; done
+	@for m in deploy/powercut deploy/qrbench deploy/rig; do (cd $$m && CGO_ENABLED=1 $(GO) test -race ./...) || exit 1; done
 	@echo "== tests of one goroutine, without it"
 	@$(GO) test -run '$(ONE_GOROUTINE)' ./store ./sync/trust
 else
 	@echo "== tests (no C compiler here: without the race detector)"
 	@$(GO) test -timeout 15m ./...
-	@for m in deploy/powercut deploy/qrbench; do (cd $$m && $(GO) test ./...) || exit 1; done
+	@for m in deploy/powercut deploy/qrbench deploy/rig; do (cd $$m && $(GO) test ./...) || exit 1; done
 endif
 
 # What starts itself anew, or takes minutes, where every instruction is emulated.
@@ -111,6 +111,9 @@ model: ## a million random lives of the lane against its invariants, a few minut
 
 powercut: ## cuts the power of journal and hub under QEMU (as root), see deploy/powercut/README.md
 	@GO="$(GO)" deploy/powercut/run
+
+rig: ## the gate on an emulated Raspberry Pi, with faults, some 6 minutes (RIG_SHORT=1: under two), see deploy/rig/README.md
+	@GO="$(GO)" deploy/rig/run
 
 faults: ## faults between gate and hub, and what happened: docs/faults.md (as root, for full disks)
 	@GREENGATE_FAULTS=$(CURDIR)/docs/faults.md $(GO) test -count=1 -run '^TestFaults$$' ./cmd/wire
