@@ -15,8 +15,9 @@
 // [Panel.Close] drives. A relay has a maximum on-time of its own, which does
 // not need the lane to be alive. What this package cannot do is to lock after
 // the process was killed: the kernel then turns the lines into inputs, and a
-// pull-down resistor beside the relay has to hold it. Nor does it replace the
-// fire and exit releases, which are wired past the computer.
+// pull-down resistor beside the relay has to hold it. Some kernels leave the
+// lines as they were instead, so the unit runs `gated -safe` behind each end.
+// Nor does it replace the fire and exit releases, which are wired past the computer.
 //
 // # Wiring
 //

@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.SetOutput(stderr)
 	config := flags.String("config", "/etc/greengate/gate.toml", "configuration `file`")
 	check := flags.Bool("check", false, "read the configuration, open nothing, say what is wrong, and end")
+	safe := flags.Bool("safe", false, "make the lane safe and end: what a unit runs behind a gate that died")
 	show := flags.Bool("show", false, "print a line for each change of the lane")
 	var format loglines.Format
 	flags.Var(&format, "log", "`format` of the log's lines on standard error: text or json")
@@ -60,6 +61,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if *check {
 		fmt.Fprintf(stdout, "%s: nothing wrong\n", *config)
 		return nil
+	}
+	if *safe {
+		return makeSafe(cfg, format.Open(stderr))
 	}
 	// Memory is bounded on a small board: the lists take what they take, and
 	// the collector is told early.
@@ -104,6 +108,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		log.Warn("systemd not told", "error", notifyErr)
 	}
 	return err
+}
+
+// makeSafe takes the pins, drives them safe, and gives them back. A gate that
+// was killed could not do that itself, and not every kernel does it for it: some
+// leave a line as it was.
+func makeSafe(cfg wire.Config, log *slog.Logger) error {
+	cfg.Thermometer = nil // its bus may hang
+	_, closeHardware, err := wire.OpenHardware(cfg, log)
+	return errors.Join(err, closeHardware())
 }
 
 // heart feeds systemd's watchdog from the lane's loop, at most as often as it wants.

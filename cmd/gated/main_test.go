@@ -60,6 +60,32 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// -safe touches the pins and nothing else: not the state, not the readers.
+func TestSafe(t *testing.T) {
+	dir := t.TempDir()
+	file, state := filepath.Join(dir, "gate.toml"), filepath.Join(dir, "state")
+	for _, c := range []struct{ pins, want string }{
+		{"", ""},
+		{"[gpio]\nchip = \"no such chip\"\nentry_relay = \"GPIO17\"\n", "gpio"},
+	} {
+		text := fmt.Sprintf("state = %q\n[[reader]]\nkind = \"serial\"\ndevice = \"/dev/ttyNONE0\"\n[thermometer]\nbus = \"99\"\n%s", state, c.pins)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, errs bytes.Buffer
+		err := run(t.Context(), []string{"-safe", "-config", file}, &out, &errs)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("pins %q: %v, want %q", c.pins, err, c.want)
+		}
+		if strings.Contains(errs.String(), "thermometer") {
+			t.Errorf("the thermometer was looked for: %s", &errs)
+		}
+	}
+	if _, err := os.Stat(state); err == nil {
+		t.Error("-safe made the state folder")
+	}
+}
+
 // Gated under a service manager: without an identity it ends with a hint; with
 // one it says READY, feeds the watchdog, and stops when it is told.
 func TestLifeUnderServiceManager(t *testing.T) {

@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
 	"greengate/pass/base45"
 	"greengate/pass/healthcode"
 	"greengate/sync/hub"
+
+	"rig/console"
 )
 
 // scenario is one row of the table. They are played in their order, on one
@@ -29,6 +32,8 @@ const (
 	safeWithin = 3 * time.Second
 	// hangWithin is WatchdogSec and TimeoutStopSec of the unit, and some room.
 	hangWithin = 25 * time.Second
+	// postFailed is what the board's first process says when ExecStopPost fails.
+	postFailed = "unit: ExecStopPost:"
 )
 
 func scenarios() []scenario {
@@ -306,10 +311,19 @@ func (p *play) returns(since time.Time) error {
 		return err
 	}
 	p.figure("back in service", time.Since(since))
+	a, err := p.board.order(console.Order{Do: "log"})
+	if err != nil {
+		return err
+	}
+	// The kernel played here takes a dead process's lines back by itself, so that
+	// it ran is all that shows.
+	if !strings.Contains(a.Text, "gated -safe") || strings.Contains(a.Text, postFailed) {
+		return fmt.Errorf("ExecStopPost did not make the lane safe: %s", a.Text)
+	}
 	if err := p.rest(); err != nil {
 		return err
 	}
-	_, err := p.passes(p.board.uart, "uart")
+	_, err = p.passes(p.board.uart, "uart")
 	return err
 }
 

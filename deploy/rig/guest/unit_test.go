@@ -16,6 +16,9 @@ func TestShippedUnit(t *testing.T) {
 	if want := []string{"/usr/bin/gated", "-config", "/etc/greengate/gate.toml"}; !slices.Equal(u.main, want) {
 		t.Errorf("ExecStart %q, want %q", u.main, want)
 	}
+	if want := []string{"/usr/bin/gated", "-safe", "-config", "/etc/greengate/gate.toml"}; !slices.Equal(u.post, want) {
+		t.Errorf("ExecStopPost %q, want %q", u.post, want)
+	}
 	if len(u.pre) == 0 || u.watchdog != 10*time.Second || u.restart != time.Second || u.timeout != 10*time.Second {
 		t.Errorf("got %+v", u)
 	}
