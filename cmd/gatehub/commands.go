@@ -53,6 +53,7 @@ var commands = []command{
 	{words: "init", help: "make a hub in an empty folder: keys, authority, signed lists", offline: true, prepare: initialise},
 	{words: "serve", help: "run the hub", offline: true, prepare: serve},
 
+	{words: "move", help: "carry a hub that is stopped from its own storage to a cluster of nodes: compared, and only then final", offline: true, prepare: move},
 	{words: "join", help: "make another hub on the same cluster, with the keys of the first", offline: true, prepare: join},
 	{words: "node add", args: "NAME", help: "make the folder of a cluster's node, to be carried there", offline: true, prepare: addNode},
 	{words: "node list", help: "show which nodes hold the passages, who leads them, and who is behind", prepare: func(*flag.FlagSet) action {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
+	"strings"
+	"time"
 
 	"greengate/sync/hub"
 )
@@ -45,6 +48,34 @@ func node(f *flag.FlagSet) action {
 		defer func() { err = errors.Join(err, n.Close()) }()
 		o.Log.Info("node serves", "name", *name, "hubs", o.Listen, "nodes", o.Cluster)
 		return n.Run(ctx)
+	}
+}
+
+// move is `gatehub move`.
+func move(f *flag.FlagSet) action {
+	var o hub.Options
+	clusterFlags(f, &o.Cluster)
+	return func(ctx context.Context, in call) error {
+		o.Log = slog.New(slog.NewTextHandler(in.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		var told time.Time
+		err := hub.Move(ctx, in.dir, o, func(s hub.MoveStep) {
+			const mb = 1e6
+			switch of := float64(s.Of) / mb; {
+			case s.Kept:
+				fmt.Fprintf(in.stderr, "%-12s %.1f MB, %d messages: there already, compared\n", s.Stream, of, s.Messages)
+			case s.Done:
+				fmt.Fprintf(in.stderr, "%-12s %.1f MB, %d messages: on all nodes, compared\n", s.Stream, of, s.Messages)
+			case time.Since(told) >= time.Second:
+				told = time.Now()
+				fmt.Fprintf(in.stderr, "%-12s %.1f of %.1f MB\n", s.Stream, float64(s.Bytes)/mb, of)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(in.stdout, "the hub in %s keeps registry and passages on the cluster from now on\nnext: `gatehub serve -dir %s -nats %s`; once that serves, remove %s/jetstream: retention does not reach it any more\n",
+			in.dir, in.dir, strings.Join(o.Cluster.URLs, ","), in.dir)
+		return nil
 	}
 }
 

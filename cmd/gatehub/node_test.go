@@ -67,20 +67,14 @@ func addresses(t *testing.T, n int) []string {
 	return out
 }
 
-// Three nodes and two hubs by the command line: what one hub was told the other
-// knows, one publishes, and when it ends the other one does.
-func TestTwoHubsByCommand(t *testing.T) {
-	dir := t.TempDir()
-	a, b := hubRun{t, filepath.Join(dir, "a")}, hubRun{t, filepath.Join(dir, "b")}
-	at := addresses(t, 8)
-	a.must("init", "-cluster", "-name", "Hangzhou", "-url", "https://"+at[6], "-province", "33")
-	if _, _, err := a.try("serve", "-listen", at[6]); err == nil || !strings.Contains(err.Error(), "-nats") {
-		t.Errorf("serve without its cluster: %v", err)
-	}
+// startNodes makes a hub's three nodes in a folder and runs them, at the first
+// three addresses for hubs and the next three for each other.
+func startNodes(t *testing.T, h hubRun, dir string, at []string) (nats string) {
+	t.Helper()
 	var nodes []string
 	for i, name := range []string{"n1", "n2", "n3"} {
 		folder := filepath.Join(dir, name)
-		a.must("node", "add", "-host", "127.0.0.1", "-out", folder, name)
+		h.must("node", "add", "-host", "127.0.0.1", "-out", folder, name)
 		args := []string{"node", "-dir", folder, "-name", name, "-listen", at[i], "-cluster", at[3+i]}
 		for j := range 3 {
 			if j != i {
@@ -90,10 +84,47 @@ func TestTwoHubsByCommand(t *testing.T) {
 		background(t, args...)
 		nodes = append(nodes, "nats://"+at[i])
 	}
-	endA := background(t, "serve", "-dir", a.dir, "-listen", at[6], "-operator", "", "-nats", strings.Join(nodes, ","))
+	return strings.Join(nodes, ",")
+}
+
+// By the command line a hub grows from its own storage to three nodes, and then
+// to two hubs: what one was told the other knows, one publishes, and when it ends
+// the other one does.
+func TestTwoHubsByCommand(t *testing.T) {
+	dir := t.TempDir()
+	a, b := hubRun{t, filepath.Join(dir, "a")}, hubRun{t, filepath.Join(dir, "b")}
+	at := addresses(t, 8)
+	c := hubRun{t, filepath.Join(dir, "c")}
+	c.must("init", "-cluster", "-name", "Hangzhou", "-url", "https://"+at[6], "-province", "33")
+	a.must("init", "-name", "Hangzhou", "-url", "https://"+at[6], "-province", "33")
+	end := background(t, "serve", "-dir", a.dir, "-listen", at[6], "-operator", "")
 	a.until("lists")
+	before := decode[hub.Declaration](t, a.must("declare", "-name", "王建明", "-region", "330106"))
+	if _, _, err := a.try("move", "-nats", "nats://"+at[0]); err == nil || !strings.Contains(err.Error(), "stop the hub") {
+		t.Errorf("a hub that serves is moved: %v", err)
+	}
+	end()
+	nodes := startNodes(t, a, dir, at)
+	if _, _, err := a.try("move", "-nats", nodes, "-replicas", "1"); err == nil || !strings.Contains(err.Error(), "3 or 5") {
+		t.Errorf("moved to one node: %v", err)
+	}
+	out, progress, err := a.try("move", "-nats", nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out, "gatehub serve -dir "+a.dir+" -nats "+nodes) || !strings.Contains(progress, "on all nodes, compared") {
+		t.Errorf("move says %q, and on the way %q", out, progress)
+	}
+	for _, h := range []hubRun{a, c} {
+		if _, _, err := h.try("serve", "-listen", at[6]); err == nil || !strings.Contains(err.Error(), "-nats") {
+			t.Errorf("serve without its cluster: %v", err)
+		}
+	}
+	endA := background(t, "serve", "-dir", a.dir, "-listen", at[6], "-operator", "", "-nats", nodes)
+	a.until("lists")
+	a.must("review", "-colour", "green", before.ID)
 	b.must("join", "-from", a.dir)
-	background(t, "serve", "-dir", b.dir, "-listen", at[7], "-operator", "", "-nats", strings.Join(nodes, ","))
+	background(t, "serve", "-dir", b.dir, "-listen", at[7], "-operator", "", "-nats", nodes)
 	b.until("lists")
 
 	d := decode[hub.Declaration](t, a.must("declare", "-name", "王建明", "-region", "330106"))

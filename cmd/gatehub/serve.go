@@ -44,14 +44,10 @@ func serve(f *flag.FlagSet) action {
 	operator := f.String("operator", "127.0.0.1:8480", "loopback `address` of the operator's page, empty for none")
 	out := f.String("out", "", "keep the signed lists in this `folder` too, as plain files for another web server")
 	every := f.Duration("publish", 0, "how long a change waits for others before it is published; the hub's default where 0")
-	nodes := f.String("nats", "", "the `addresses` of the cluster's nodes, nats://HOST:PORT,..., for a hub that init made with -cluster")
 	each := f.Int("per-address", 512, "`connections` of gates that one address may hold: more behind a load balancer that does not pass addresses on; a hub takes 20,000 in all")
 	format := logFormat(f)
 	var c hub.Cluster
-	f.IntVar(&c.Replicas, "replicas", 3, "on how many nodes of the cluster everything lies: 1, 3 or 5")
-	f.StringVar(&c.Credentials, "nats-creds", "", "credentials `file`, for a cluster that is not of `gatehub node`")
-	f.StringVar(&c.SystemCredentials, "nats-system-creds", "", "credentials `file` of its system account, where its nodes say whether they flush each write")
-	f.StringVar(&c.CA, "nats-ca", "", "`file` with the authority of its certificates; the system's ones where empty")
+	clusterFlags(f, &c)
 	return func(ctx context.Context, in call) (err error) {
 		log := format.Open(in.stderr)
 		defer func() { err = format.End(log, err) }()
@@ -62,9 +58,6 @@ func serve(f *flag.FlagSet) action {
 		o.PerAddress = *each
 		o.Mirror = *out
 		o.Cluster = c
-		if *nodes != "" {
-			o.Cluster.URLs = strings.Split(*nodes, ",")
-		}
 		h, err := hub.Open(ctx, in.dir, o)
 		if err != nil {
 			return err
@@ -90,6 +83,21 @@ func serve(f *flag.FlagSet) action {
 		log.Info("hub serves", "gates", gates.Addr().String(), "operator", *operator)
 		return h.Serve(ctx, gates, page, admin)
 	}
+}
+
+// clusterFlags declares where registry and passages lie, or go.
+func clusterFlags(f *flag.FlagSet, c *hub.Cluster) {
+	f.Func("nats", "the `addresses` of the cluster's nodes, nats://HOST:PORT,..., for a hub that init made with -cluster or that moves or moved to one", func(s string) error {
+		c.URLs = nil
+		if s != "" {
+			c.URLs = strings.Split(s, ",")
+		}
+		return nil
+	})
+	f.IntVar(&c.Replicas, "replicas", 3, "on how many nodes of the cluster everything lies: 1, 3 or 5")
+	f.StringVar(&c.Credentials, "nats-creds", "", "credentials `file`, for a cluster that is not of `gatehub node`")
+	f.StringVar(&c.SystemCredentials, "nats-system-creds", "", "credentials `file` of its system account, where its nodes say whether they flush each write")
+	f.StringVar(&c.CA, "nats-ca", "", "`file` with the authority of its certificates; the system's ones where empty")
 }
 
 func options(log *slog.Logger, publish time.Duration) hub.Options {

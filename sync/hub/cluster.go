@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -55,7 +56,15 @@ const (
 )
 
 // connect opens the streams on a cluster.
-func connect(ctx context.Context, c Cluster, authority *ca, now func() time.Time, log *slog.Logger) (_ *storage, err error) {
+func connect(ctx context.Context, c Cluster, authority *ca, now func() time.Time, log *slog.Logger) (*storage, error) {
+	return c.reach(ctx, authority, now, log, func(s *storage, system *nats.Conn, replicas int) error {
+		return s.openOn(ctx, system, replicas, authority)
+	})
+}
+
+// reach connects to a cluster, and waits until open finds it ready.
+func (c Cluster) reach(ctx context.Context, authority *ca, now func() time.Time, log *slog.Logger,
+	open func(s *storage, system *nats.Conn, replicas int) error) (_ *storage, err error) {
 	if c.Replicas == 0 {
 		c.Replicas = 3
 	}
@@ -96,7 +105,7 @@ func connect(ctx context.Context, c Cluster, authority *ca, now func() time.Time
 	again := time.NewTicker(500 * time.Millisecond)
 	defer again.Stop()
 	for {
-		err := s.openOn(ctx, system, c.Replicas)
+		err := open(s, system, c.Replicas)
 		if err == nil {
 			break
 		}
@@ -170,7 +179,7 @@ func refusal(err error) error {
 }
 
 // openOn opens the streams once enough nodes say that they flush.
-func (s *storage) openOn(ctx context.Context, system *nats.Conn, replicas int) error {
+func (s *storage) openOn(ctx context.Context, system *nats.Conn, replicas int, authority *ca) error {
 	n, err := flushed(ctx, system)
 	if err != nil {
 		return err
@@ -191,6 +200,17 @@ func (s *storage) openOn(ctx context.Context, system *nats.Conn, replicas int) e
 			have.CachedInfo().Config.Replicas, have.CachedInfo().Config.Replicas)
 	} else if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return err
+	}
+	// From here on what lies there is no copy that could be made again.
+	if mark, err := js.Stream(ctx, moveStream); err == nil {
+		if err := checkMark(mark, authority); err != nil {
+			return err
+		}
+		if err := js.DeleteStream(ctx, moveStream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("mark of a move: %w", err)
+		}
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("mark of a move: %w", err)
 	}
 	return s.open(ctx, replicas)
 }
@@ -259,52 +279,69 @@ type nodeAnswer struct {
 		Meta *struct {
 			Size int `json:"cluster_size"`
 		} `json:"meta_cluster"`
+		// Accounts has what was asked for of one account.
+		Accounts []struct {
+			Streams []struct {
+				Name  string `json:"name"`
+				State extent `json:"state"`
+			} `json:"stream_detail"`
+		} `json:"account_details"`
 	} `json:"data"`
 	Error *struct {
 		Description string `json:"description"`
 	} `json:"error"`
 }
 
+// eachNode asks all nodes, and calls each with their answers until it says that
+// it has all, or nobody has answered any more for a while.
+func eachNode(ctx context.Context, system *nats.Conn, question []byte, each func(nodeAnswer) (all bool, err error)) error {
+	inbox := system.NewRespInbox()
+	sub, err := system.SubscribeSync(inbox)
+	if err != nil {
+		return err
+	}
+	// The subscription goes with the connection if it cannot be ended now.
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := system.PublishRequest("$SYS.REQ.SERVER.PING.JSZ", inbox, question); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushAnswers)
+	defer cancel()
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if errors.Is(err, nats.ErrNoResponders) {
+			return fmt.Errorf("%w: nobody answers in the system account", err)
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var a nodeAnswer
+		if err := json.Unmarshal(m.Data, &a); err != nil {
+			return fmt.Errorf("a node's answer: %w", err)
+		}
+		if all, err := each(a); all || err != nil {
+			return err
+		}
+	}
+}
+
 // flushed asks all nodes, and returns how many said that they flush each write
 // before they acknowledge it. One that does not is an error that wraps
 // [ErrNotFlushed]; one that is away says nothing, and acknowledges nothing.
 func flushed(ctx context.Context, system *nats.Conn) (int, error) {
-	inbox := system.NewRespInbox()
-	sub, err := system.SubscribeSync(inbox)
-	if err != nil {
-		return 0, err
-	}
-	// The subscription goes with the connection if it cannot be ended now.
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := system.PublishRequest("$SYS.REQ.SERVER.PING.JSZ", inbox, nil); err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, flushAnswers)
-	defer cancel()
 	good, most, heard := map[string]bool{}, 0, map[string]bool{}
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if errors.Is(err, nats.ErrNoResponders) {
-			return 0, fmt.Errorf("%w: nobody answers in the system account", err)
-		}
-		if errors.Is(err, context.DeadlineExceeded) {
-			return len(good), nil
-		}
-		if err != nil {
-			return 0, err
-		}
-		var a nodeAnswer
-		if err := json.Unmarshal(m.Data, &a); err != nil {
-			return 0, fmt.Errorf("a node's answer: %w", err)
-		}
+	err := eachNode(ctx, system, nil, func(a nodeAnswer) (bool, error) {
 		heard[a.Server.Name] = true
 		switch {
 		case a.Error != nil:
-			return 0, fmt.Errorf("node %s: %s", a.Server.Name, a.Error.Description)
+			return false, fmt.Errorf("node %s: %s", a.Server.Name, a.Error.Description)
 		case a.Data == nil || a.Data.Disabled:
 			// It keeps nothing.
 		case !a.Data.Config.SyncAlways:
-			return 0, fmt.Errorf("%w: node %s flushes only now and then, and a power cut takes the rest\nhint: set `sync_interval: always` in its jetstream block and start it again",
+			return false, fmt.Errorf("%w: node %s flushes only now and then, and a power cut takes the rest\nhint: set `sync_interval: always` in its jetstream block and start it again",
 				ErrNotFlushed, a.Server.Name)
 		default:
 			good[a.Server.Name] = true
@@ -312,10 +349,12 @@ func flushed(ctx context.Context, system *nats.Conn) (int, error) {
 				most = max(most, a.Data.Meta.Size)
 			}
 		}
-		if most > 0 && len(good) >= most && len(heard) >= most {
-			return len(good), nil
-		}
+		return most > 0 && len(good) >= most && len(heard) >= most, nil
+	})
+	if err != nil {
+		return 0, err
 	}
+	return len(good), nil
 }
 
 // watchFlush asks again and again, since nodes are started anew.
@@ -350,7 +389,7 @@ func (c Cluster) check(config Config) error {
 	case config.Cluster && len(c.URLs) == 0:
 		return fmt.Errorf("%w: its registry lies on a cluster, and an empty one would make every code void\nhint: -nats with the addresses of its nodes, nats://HOST:PORT", ErrInvalid)
 	case !config.Cluster && len(c.URLs) > 0:
-		return fmt.Errorf("%w: its registry lies in its own folder, and a cluster knows nothing of it\nhint: `gatehub init -cluster` makes a hub for a cluster", ErrInvalid)
+		return fmt.Errorf("%w: its registry lies in its own folder, and a cluster knows nothing of it\nhint: `gatehub move -nats ...` carries what it has there, once; `gatehub init -cluster` makes a new hub for a cluster", ErrInvalid)
 	}
 	return nil
 }
@@ -361,6 +400,14 @@ func (h *Hub) openStorage(ctx context.Context) (*storage, error) {
 		return nil, err
 	}
 	if h.config.Cluster {
+		left, err := os.ReadDir(h.paths.jetstream())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if len(left) > 0 {
+			h.log.Warn("what the hub held before it moved is in its folder still, and retention does not reach it", "folder", h.paths.jetstream(),
+				"hint", "remove the folder once the cluster has proved itself")
+		}
 		return connect(ctx, h.options.Cluster, h.ca, h.options.Now, h.log)
 	}
 	return openEmbedded(ctx, h.paths.jetstream(), h.log)

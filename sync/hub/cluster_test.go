@@ -32,6 +32,7 @@ type testCluster struct {
 	listen  []string
 	cluster []string
 	nodes   []*Node
+	at      string // where the nodes' folders are
 }
 
 // freePorts returns addresses on loopback that nobody listens on.
@@ -52,12 +53,19 @@ func freePorts(t testing.TB, n int) []string {
 // newCluster makes a hub for a cluster and starts its three nodes.
 func newCluster(t testing.TB, o Options) *testCluster {
 	t.Helper()
-	c := &testCluster{t: t, hub: filepath.Join(t.TempDir(), "hub"), listen: freePorts(t, 3), cluster: freePorts(t, 3), nodes: make([]*Node, 3)}
+	dir := filepath.Join(t.TempDir(), "hub")
 	config := testConfig()
 	config.Cluster = true
-	if err := Init(t.Context(), c.hub, config, o); err != nil {
+	if err := Init(t.Context(), dir, config, o); err != nil {
 		t.Fatal(err)
 	}
+	return clusterOf(t, dir)
+}
+
+// clusterOf starts three nodes of the authority of the hub in dir.
+func clusterOf(t testing.TB, dir string) *testCluster {
+	t.Helper()
+	c := &testCluster{t: t, hub: dir, at: t.TempDir(), listen: freePorts(t, 3), cluster: freePorts(t, 3), nodes: make([]*Node, 3)}
 	for i := range 3 {
 		c.names = append(c.names, fmt.Sprintf("n%d", i+1))
 		if err := AddNode(c.hub, c.names[i], []string{"127.0.0.1"}, c.folder(i)); err != nil {
@@ -73,7 +81,7 @@ func newCluster(t testing.TB, o Options) *testCluster {
 	return c
 }
 
-func (c *testCluster) folder(i int) string { return filepath.Join(filepath.Dir(c.hub), c.names[i]) }
+func (c *testCluster) folder(i int) string { return filepath.Join(c.at, c.names[i]) }
 
 func (c *testCluster) start(i int) {
 	c.t.Helper()

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,8 +37,8 @@ type Config struct {
 	// It must never change: it stands in every code.
 	ListBase string `json:"list_base"`
 	// Cluster: the registry and the passages lie on a JetStream cluster, and
-	// the hub must be told where. It must never change: a hub that looked in
-	// the other place would find no code issued, and call all of them void.
+	// the hub must be told where. Only [Move] changes it, once and at its end: a hub
+	// that looked in the other place would find no code issued, and call all of them void.
 	Cluster bool `json:"cluster,omitempty"`
 }
 
@@ -93,6 +95,24 @@ func (c *Config) complete() error {
 		return fmt.Errorf("list base %q: want up to 200 printable ASCII characters that end in \":\" or \"/\"", c.ListBase)
 	}
 	return nil
+}
+
+// readConfig reads what the hub of a folder was told.
+func readConfig(p paths) (c Config, err error) {
+	data, err := os.ReadFile(p.config())
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, fmt.Errorf("hub in %s: %w\nhint: make one with `gatehub init`", p.dir, ErrNoHub)
+	}
+	if err != nil {
+		return c, fmt.Errorf("hub in %s: %w", p.dir, err)
+	}
+	if err := decodeStrict(data, &c); err != nil {
+		return c, fmt.Errorf("%s: %w", p.config(), err)
+	}
+	if err := c.complete(); err != nil {
+		return c, fmt.Errorf("%s: %w", p.config(), err)
+	}
+	return c, nil
 }
 
 // checkURL returns the host of an https URL without path.

@@ -26,7 +26,11 @@ const childDir, childMost, childCount = "GREENGATE_TEST_HUB", "GREENGATE_TEST_HU
 // TestMain serves a hub when the test has started itself again as a child.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := serveChild(dir); err != nil {
+		child := serveChild
+		if os.Getenv(childMove) != "" {
+			child = moveChild
+		}
+		if err := child(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

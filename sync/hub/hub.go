@@ -121,18 +121,8 @@ type Hub struct {
 func Open(ctx context.Context, dir string, o Options) (_ *Hub, err error) {
 	o = o.withDefaults()
 	h := &Hub{options: o, paths: paths{dir}, log: o.Log, issuers: map[string]healthcode.Signer{}, changed: make(chan struct{}, 1)}
-	data, err := os.ReadFile(h.paths.config())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("hub in %s: %w\nhint: make one with `gatehub init`", dir, ErrNoHub)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("hub in %s: %w", dir, err)
-	}
-	if err := decodeStrict(data, &h.config); err != nil {
-		return nil, fmt.Errorf("%s: %w", h.paths.config(), err)
-	}
-	if err := h.config.complete(); err != nil {
-		return nil, fmt.Errorf("%s: %w", h.paths.config(), err)
+	if h.config, err = readConfig(h.paths); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
