@@ -221,7 +221,11 @@ func (c Cluster) dial(name, part, credentials string, authority *ca, now func() 
 	options := []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(500 * time.Millisecond), nats.Timeout(5 * time.Second), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("connection to the cluster lost", "for", name, "err", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // not closed by us
+				log.Warn("connection to the cluster lost", "for", name, "err", err)
+			}
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			log.Info("connected to the cluster again", "for", name, "node", nc.ConnectedServerName())
 		}),
