@@ -130,16 +130,7 @@ func TestFirstLayout(t *testing.T) {
 				t.Errorf("version %d, level %d: %+v", version, level, b)
 			}
 		}
-		seen := make(map[uint16]bool)
-		for _, at := range l.order {
-			seen[at] = true
-		}
-		for _, k := range l.known {
-			seen[k.at] = true
-		}
-		if len(seen) != len(l.order)+len(l.known) {
-			t.Errorf("version %d: a module has two uses", version)
-		}
+		onceUsed(t, version, l)
 	}
 }
 

@@ -308,6 +308,21 @@ func TestTriples(t *testing.T) {
 	}
 }
 
+// onceUsed checks that each module is data or known, and not both.
+func onceUsed(t *testing.T, version int, l *layout) {
+	t.Helper()
+	seen := make(map[uint16]bool)
+	for _, at := range l.order {
+		seen[at] = true
+	}
+	for _, k := range l.known {
+		seen[k.at] = true
+	}
+	if len(seen) != len(l.order)+len(l.known) {
+		t.Errorf("version %d: a module has two uses", version)
+	}
+}
+
 // TestLayout compares each layout with what the library says of the version.
 func TestLayout(t *testing.T) {
 	for n := 1; n <= 40; n++ {
@@ -319,16 +334,7 @@ func TestLayout(t *testing.T) {
 		if len(l.order) != 8*v.GetTotalCodewords() {
 			t.Errorf("version %d: %d bits, want %d", n, len(l.order), 8*v.GetTotalCodewords())
 		}
-		seen := make(map[uint16]bool)
-		for _, at := range l.order {
-			seen[at] = true
-		}
-		for _, k := range l.known {
-			seen[k.at] = true
-		}
-		if len(seen) != len(l.order)+len(l.known) {
-			t.Errorf("version %d: a module has two uses", n)
-		}
+		onceUsed(t, n, l)
 	}
 	// ISO/IEC 18004, annex C: level M, mask 5; annex D: version 7.
 	if got := formatCodes[0b00101]; got != 0b100000011001110 {

@@ -272,20 +272,42 @@ func TestClusterLetsNobodyElseIn(t *testing.T) {
 	}
 }
 
-// TestLazyClusterIsRefused: a cluster that somebody else set up, and that
-// flushes every two minutes, is not written to.
-func TestLazyClusterIsRefused(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "hub")
+// hubWithNode makes a hub for a cluster, and the folder of a node of its authority.
+func hubWithNode(t testing.TB, name string) (dir string, p nodePaths) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "hub")
 	config := testConfig()
 	config.Cluster = true
 	if err := Init(t.Context(), dir, config, quiet()); err != nil {
 		t.Fatal(err)
 	}
-	node := filepath.Join(t.TempDir(), "lazy")
-	if err := AddNode(dir, "lazy", []string{"127.0.0.1"}, node); err != nil {
+	p = nodePaths{filepath.Join(t.TempDir(), name)}
+	if err := AddNode(dir, name, []string{"127.0.0.1"}, p.dir); err != nil {
 		t.Fatal(err)
 	}
-	p := nodePaths{node}
+	return dir, p
+}
+
+// serveNATS starts a server that is set up by hand, and returns its URL.
+func serveNATS(t testing.TB, opts *server.Options) string {
+	t.Helper()
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(30 * time.Second) {
+		t.Fatal("not ready")
+	}
+	u := url.URL{Scheme: "nats", Host: s.Addr().String()}
+	return u.String()
+}
+
+// TestLazyClusterIsRefused: a cluster that somebody else set up, and that
+// flushes every two minutes, is not written to.
+func TestLazyClusterIsRefused(t *testing.T) {
+	dir, p := hubWithNode(t, "lazy")
 	ca, err := readCert(p.ca())
 	if err != nil {
 		t.Fatal(err)
@@ -302,18 +324,8 @@ func TestLazyClusterIsRefused(t *testing.T) {
 	system := server.NewAccount(systemAccount)
 	opts.Accounts, opts.SystemAccount = []*server.Account{system}, systemAccount
 	opts.Users = []*server.User{{Username: partHub}, {Username: partSystem, Account: system}}
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("not ready")
-	}
 	o := quiet()
-	u := url.URL{Scheme: "nats", Host: s.Addr().String()}
-	o.Cluster = Cluster{URLs: []string{u.String()}, Replicas: 1}
+	o.Cluster = Cluster{URLs: []string{serveNATS(t, opts)}, Replicas: 1}
 	if h, err := Open(t.Context(), dir, o); !errors.Is(err, ErrNotFlushed) {
 		if err == nil {
 			h.Close()
@@ -321,7 +333,7 @@ func TestLazyClusterIsRefused(t *testing.T) {
 		t.Errorf("open on a cluster that does not flush: %v", err)
 	}
 	// A node alone is no cluster.
-	if _, err := OpenNode(node, "lazy", NodeOptions{Listen: "127.0.0.1:4222", Cluster: "127.0.0.1:6222"}); !errors.Is(err, ErrInvalid) {
+	if _, err := OpenNode(p.dir, "lazy", NodeOptions{Listen: "127.0.0.1:4222", Cluster: "127.0.0.1:6222"}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a node without routes: %v", err)
 	}
 	// A hub that has its registry on a cluster does not start without it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -96,13 +97,20 @@ func TestKilledHubKeepsWhatItAcknowledged(t *testing.T) {
 // startHub serves a hub's folder in a process of its own.
 func startHub(t *testing.T, dir string, env ...string) (child *exec.Cmd, url string) {
 	t.Helper()
+	return startChild(t, dir, os.Stderr, env...)
+}
+
+// startChild starts this program again on a hub's folder, and returns the first
+// line that it prints.
+func startChild(t *testing.T, dir string, stderr io.Writer, env ...string) (child *exec.Cmd, line string) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	child = exec.CommandContext(t.Context(), self, "-test.run=^$")
 	child.Env = append(append(os.Environ(), childDir+"="+dir), env...)
-	child.Stderr = os.Stderr
+	child.Stderr = stderr
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -110,10 +118,10 @@ func startHub(t *testing.T, dir string, env ...string) (child *exec.Cmd, url str
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if url, err = bufio.NewReader(out).ReadString('\n'); err != nil {
+	if line, err = bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	return child, strings.TrimSpace(url)
+	return child, strings.TrimSpace(line)
 }
 
 // kill ends a child with SIGKILL, wherever it is.
@@ -232,26 +240,8 @@ func TestFullDisk(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	child := exec.CommandContext(t.Context(), self, "-test.run=^$")
-	child.Env = append(os.Environ(), childDir+"="+dir, childMost+"=262144")
 	said := new(strings.Builder)
-	child.Stderr = said
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	url, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	url = strings.TrimSpace(url)
+	child, url := startChild(t, dir, said, childMost+"=262144")
 	var acknowledged uint64
 	for {
 		g.pass(t, 100, gate.Valid)

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -215,17 +213,7 @@ SUAP27R2ZQDE44HN3QHTZ47NJQTG77PIWWNVJ5MPFMEJD2L4M4VCQD7FVU
 // TestForeignCredentials: a cluster of somebody else that does not take the
 // hub's credentials is not waited for.
 func TestForeignCredentials(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "hub")
-	config := testConfig()
-	config.Cluster = true
-	if err := Init(t.Context(), dir, config, quiet()); err != nil {
-		t.Fatal(err)
-	}
-	folder := filepath.Join(t.TempDir(), "node")
-	if err := AddNode(dir, "node", []string{"127.0.0.1"}, folder); err != nil {
-		t.Fatal(err)
-	}
-	p := nodePaths{folder}
+	dir, p := hubWithNode(t, "node")
 	pair, err := tls.LoadX509KeyPair(p.cert(), p.key())
 	if err != nil {
 		t.Fatal(err)
@@ -235,22 +223,13 @@ func TestForeignCredentials(t *testing.T) {
 	opts.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
 	opts.Users = []*server.User{{Username: "somebody", Password: "else"}}
 	opts.AlwaysEnableNonce = true
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("not ready")
-	}
+	address := serveNATS(t, opts)
 	creds := filepath.Join(t.TempDir(), "hub.creds")
 	if err := os.WriteFile(creds, []byte(strangersCredentials), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u := url.URL{Scheme: "nats", Host: s.Addr().String()}
 	o := quiet()
-	o.Cluster = Cluster{URLs: []string{u.String()}, Replicas: 1, Credentials: creds, SystemCredentials: creds, CA: p.ca()}
+	o.Cluster = Cluster{URLs: []string{address}, Replicas: 1, Credentials: creds, SystemCredentials: creds, CA: p.ca()}
 	open := func() error {
 		h, err := Open(t.Context(), dir, o)
 		if err == nil {
@@ -260,10 +239,7 @@ func TestForeignCredentials(t *testing.T) {
 	}
 	refuses(t, "credentials of another cluster", open(), ErrForeignCluster, "-nats-creds")
 	// The same with an authority that did not make the cluster's certificate.
-	other := filepath.Join(t.TempDir(), "other")
-	if err := Init(t.Context(), other, config, quiet()); err != nil {
-		t.Fatal(err)
-	}
+	other, _ := hubWithNode(t, "other")
 	o.Cluster.CA = filepath.Join(paths{other}.ca(), "ca.pem")
 	refuses(t, "the authority of another cluster", open(), ErrForeignCluster, "-nats-ca")
 	if err := os.WriteFile(creds, []byte("nothing"), 0o600); err != nil {

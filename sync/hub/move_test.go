@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,27 +41,10 @@ func moveChild(dir string) error {
 // killMove begins a move and kills it in the middle of the passages.
 func killMove(t *testing.T, dir string, nodes []string) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	child := exec.CommandContext(t.Context(), self, "-test.run=^$")
-	child.Env = append(os.Environ(), childDir+"="+dir, childMove+"="+strings.Join(nodes, ","))
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
+	child, line := startChild(t, dir, os.Stderr, childMove+"="+strings.Join(nodes, ","))
 	kill(t, child)
 	var bytes, of uint64
-	if _, err := fmt.Sscanf(line, "%d of %d\n", &bytes, &of); err != nil || bytes >= of {
+	if _, err := fmt.Sscanf(line, "%d of %d", &bytes, &of); err != nil || bytes >= of {
 		t.Fatalf("it was killed at %q: %v; want the middle", line, err)
 	}
 }
