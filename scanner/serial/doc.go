@@ -43,7 +43,8 @@
 //
 // Its answers come in one stream with the codes: the answer to a trigger right
 // before the code. They are taken out by their form and their sum, wherever they
-// are. An answer that was damaged on the way is dropped.
+// are. An answer that was damaged on the way is dropped, at times with the
+// beginning of the code behind it.
 //
 // What it cannot heal: a module on its own USB port that is reset becomes a
 // keyboard, and its port is gone until somebody scans the setup barcode for a

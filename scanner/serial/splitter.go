@@ -8,7 +8,9 @@ import "encoding/binary"
 // A reply is 02 00 | 00 | length | data | CRC, with one of the lengths that the
 // gate asks for. None of it can be in a code: the gate opens no code with a NUL,
 // which the framing takes as an end. So what begins as a reply and does not hold
-// is noise on the line, and is dropped and counted, and not put into a code.
+// is noise on the line, and is dropped and counted. Noise that changed the length
+// takes the beginning of the code behind it along: what is left of that is no
+// genuine code, and the person shows it again.
 //
 // A splitter holds back at most maxReply bytes, and [splitter.quiet] takes them
 // from it when no more come. How the stream is cut makes no difference. The zero

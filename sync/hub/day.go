@@ -34,6 +34,20 @@ type gateDay struct {
 	cut bool
 }
 
+// dayStart is when a day begins in a place. Where clocks are put forward at
+// midnight, it begins an hour later; where they are put back over it, with the
+// first of the two hours.
+func dayStart(day time.Time, where *time.Location) time.Time {
+	y, m, d := day.Date()
+	at := time.Date(y, m, d, 0, 0, 0, 0, where)
+	if at.Day() != d {
+		_, at = at.ZoneBounds()
+	} else if before := at.Add(-time.Hour); before.Day() == d {
+		at = before
+	}
+	return at
+}
+
 // readDays keeps the days that somebody looks at, so that a page which stays open
 // reads again only when its gate brought something.
 type readDays struct {

@@ -66,7 +66,8 @@ type MoveStep struct {
 	Stream string
 	// Bytes of so many are on their way or there.
 	Bytes, Of uint64
-	// Messages that it holds, once it is Done: on all nodes, and compared.
+	// Messages that it holds, once it is Done: all nodes have as many, from the first
+	// to the last, and what one of them gives was compared.
 	// Kept: an earlier run had brought it.
 	Messages   uint64
 	Done, Kept bool
@@ -86,8 +87,8 @@ type mover struct {
 
 // Move carries everything that the hub in dir holds in its own folder to the
 // cluster that o names: sequences, times and headers are as they were. The hub
-// must not run. What lies on the cluster is compared with what lies here, node by
-// node, and only then the hub is one that serves from the cluster alone. A move
+// must not run. What lies on the cluster is compared with what lies here, its
+// extent on each node, and only then the hub is one that serves from the cluster alone. A move
 // that failed leaves the hub as it was, and is done again.
 func Move(ctx context.Context, dir string, o Options, said func(MoveStep)) (err error) {
 	o = o.withDefaults()

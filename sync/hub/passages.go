@@ -393,13 +393,19 @@ func (h *Hub) received(ctx context.Context, since time.Time, id string, each fun
 	if of == 0 {
 		return nil
 	}
+	// Retention may take some of them while they are read, and gates bring more: the
+	// end is a place, not a count. A gate's last batch is never taken.
+	state, err := h.store.passages.Info(ctx)
+	if err != nil {
+		return err
+	}
 	messages, err := c.Messages(jetstream.PullMaxMessages(receivedAhead))
 	if err != nil {
 		return err
 	}
 	defer messages.Stop()
 	told := h.options.Now()
-	for read := range of {
+	for read, end := uint64(1), false; !end; read++ {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return cmp.Or(ctx.Err(), err)
@@ -408,6 +414,10 @@ func (h *Hub) received(ctx context.Context, since time.Time, id string, each fun
 		if err != nil {
 			return err
 		}
+		if meta.Sequence.Stream > state.State.LastSeq {
+			break
+		}
+		end = meta.Sequence.Stream == state.State.LastSeq || meta.NumPending == 0
 		s, err := parseStored(strings.TrimPrefix(m.Subject(), passagesPrefix), m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp)
 		if err != nil {
 			return err
@@ -417,7 +427,7 @@ func (h *Hub) received(ctx context.Context, since time.Time, id string, each fun
 		}
 		if now := h.options.Now(); now.Sub(told) >= progressEvery {
 			told = now
-			progress(read+1, of)
+			progress(min(read, of), of)
 		}
 	}
 	progress(of, of)

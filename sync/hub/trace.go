@@ -242,20 +242,20 @@ func (h *Hub) newTrace(ctx context.Context, r TraceRequest) (*trace, error) {
 // window sets the days. The first that may be asked for is the first whose keys
 // the sweep leaves alone.
 func (t *trace) window(r TraceRequest, now time.Time, sealedDays int) error {
+	// Days are counted in UTC, which has no day without a midnight.
 	day := func(text string, otherwise time.Time) (time.Time, error) {
 		if text == "" {
 			return otherwise, nil
 		}
-		at, err := time.ParseInLocation(time.DateOnly, text, now.Location())
+		at, err := time.Parse(time.DateOnly, text)
 		if err != nil {
 			return at, invalid("day %.20q is not of the form 2020-02-17", text)
 		}
 		return at, nil
 	}
 	y, m, d := now.Date()
-	today := time.Date(y, m, d, 0, 0, 0, 0, now.Location())
-	y, m, d = now.AddDate(0, 0, -sealedDays).Date()
-	first := time.Date(y, m, d, 0, 0, 0, 0, now.Location())
+	today := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+	first := today.AddDate(0, 0, -sealedDays)
 	last, err := day(r.To, today)
 	if err != nil {
 		return err
@@ -275,10 +275,11 @@ func (t *trace) window(r TraceRequest, now time.Time, sealedDays int) error {
 	case last.Before(from):
 		return invalid("from %s to %s: it ends before it begins", from.Format(time.DateOnly), last.Format(time.DateOnly))
 	}
-	for at := from; !at.After(last) && len(t.days) < maxTraceDays; at = at.AddDate(0, 0, 1) {
-		t.days, t.names = append(t.days, at), append(t.names, at.Format(time.DateOnly))
+	end := from
+	for ; !end.After(last) && len(t.days) < maxTraceDays; end = end.AddDate(0, 0, 1) {
+		t.days, t.names = append(t.days, dayStart(end, now.Location())), append(t.names, end.Format(time.DateOnly))
 	}
-	t.from, t.to = from, t.days[len(t.days)-1].AddDate(0, 0, 1)
+	t.from, t.to = t.days[0], dayStart(end, now.Location())
 	return nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"greengate/gate"
 	"greengate/gate/passage"
 )
@@ -322,4 +324,45 @@ func BenchmarkTrace(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batches*500), "ns/record")
+}
+
+// TestReadingEndsWhileRetentionPurges: what is taken away while all is read is
+// not waited for, and what comes meanwhile is not read.
+func TestReadingEndsWhileRetentionPurges(t *testing.T) {
+	h, _ := newHub(t, quiet())
+	url, _ := serve(t, h)
+	east, west := addGate(t, h, "east-1"), addGate(t, h, "west-1")
+	send := func(g *testGate, n int) {
+		for range n {
+			g.pass(t, 1, gate.Valid)
+			if status, _, word := g.post(t, url, g.batch(t, g.seq, g.seq)); status != http.StatusOK {
+				t.Fatal(word)
+			}
+		}
+	}
+	const batches = 60
+	send(west, 1)
+	send(east, batches)
+	for _, id := range []string{"", "east-1"} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		read, last := 0, uint64(0)
+		err := h.received(ctx, time.Now().Add(-time.Hour), id, func(s stored) error {
+			if read++; read == 1 {
+				// All but the last ones, as the sweep does, though not of both gates.
+				if err := h.store.passages.Purge(ctx, jetstream.WithPurgeSubject(passagesPrefix+"east-1"), jetstream.WithPurgeKeep(1)); err != nil {
+					return err
+				}
+				send(west, 1)
+			}
+			if s.batch.Gate == "east-1" {
+				last = s.batch.Last()
+			}
+			return nil
+		}, func(uint64, uint64) {})
+		if err != nil || last != east.seq {
+			t.Errorf("gate %q: %d read, the last is %d of %d: %v", id, read, last, east.seq, err)
+		}
+		send(east, batches)
+	}
 }

@@ -285,18 +285,18 @@ func (r TrialRequest) window(now time.Time, location *time.Location) (from, to t
 			return from, to, invalid("since %d s: want up to a year", r.SinceSeconds)
 		}
 		return now.Add(-time.Duration(r.SinceSeconds) * time.Second), now, nil
-	case r.Day != "":
-		if from, err = time.ParseInLocation(time.DateOnly, r.Day, location); err != nil {
+	}
+	y, m, d := now.Date()
+	day := time.Date(y, m, d-1, 0, 0, 0, 0, time.UTC)
+	if r.Day != "" {
+		if day, err = time.Parse(time.DateOnly, r.Day); err != nil {
 			return from, to, invalid("day %.20q is not of the form 2020-02-17", r.Day)
 		}
-	default:
-		y, m, d := now.Date()
-		from = time.Date(y, m, d-1, 0, 0, 0, 0, location)
 	}
-	if from.After(now) {
-		return from, to, invalid("day %s has not begun", from.Format(time.DateOnly))
+	if from = dayStart(day, location); from.After(now) {
+		return from, to, invalid("day %s has not begun", day.Format(time.DateOnly))
 	}
-	return from, from.AddDate(0, 0, 1), nil
+	return from, dayStart(day.AddDate(0, 0, 1), location), nil
 }
 
 // differences are the values that are not the same, but for the version.
